@@ -1,2 +1,7 @@
-//! Placeholder.
-fn main() {}
+//! `meridian`: the command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    meridian::cli::main()
+}
