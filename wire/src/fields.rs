@@ -1,0 +1,387 @@
+//! Field lines: bytes in one reused buffer and ranges over it.
+//!
+//! Promises: a line is read once, its name lower-cased in place; what is
+//! absent costs one bit test; clearing keeps small buffers and drops big ones.
+
+use crate::bytes::{content_len, is_token, list, text, token_lower, trim};
+use crate::known::{HOP, Known, KnownSet};
+use crate::malformed::Malformed;
+
+/// Heads are reused by pools: a buffer above this does not stay, in bytes.
+const RAW_KEPT: usize = 16_384;
+/// As [`RAW_KEPT`], in field lines.
+const ENTRIES_KEPT: usize = 256;
+/// Names that `Connection` may list beside its own options.
+const NOMINATIONS_MAX: usize = 32;
+
+/// One field of a head or of trailers.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub struct Field<'a> {
+    /// Lower case, a token.
+    pub name: &'a str,
+    /// Without white space around it and without control characters but tab;
+    /// may be empty, may have bytes above 127.
+    pub value: &'a [u8],
+    /// The well-known name, or [`Known::Other`].
+    pub known: Known,
+    /// Ends at this hop: hop-by-hop by definition, or named by `Connection`.
+    pub hop: bool,
+}
+
+/// A range of the buffer.
+#[derive(Copy, Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    /// Offsets fit: heads are bounded to 16 MiB.
+    #[inline]
+    pub(crate) fn new(start: usize, end: usize) -> Self {
+        Self {
+            start: offset(start),
+            end: offset(end),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn of(self, raw: &[u8]) -> &[u8] {
+        raw.get(self.start as usize..self.end as usize)
+            .unwrap_or(&[])
+    }
+
+    #[inline]
+    pub(crate) fn of_mut(self, raw: &mut [u8]) -> &mut [u8] {
+        raw.get_mut(self.start as usize..self.end as usize)
+            .unwrap_or(&mut [])
+    }
+
+    /// The part between two lengths from its start.
+    pub(crate) fn range(self, from: usize, to: usize) -> Self {
+        let all = self.first(to);
+        Self {
+            start: self.start.saturating_add(offset(from)).min(all.end),
+            end: all.end,
+        }
+    }
+
+    /// The first `len` bytes of this range.
+    pub(crate) fn first(self, len: usize) -> Self {
+        Self {
+            start: self.start,
+            end: self.end.min(self.start.saturating_add(offset(len))),
+        }
+    }
+}
+
+#[inline]
+fn offset(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+/// Where one field line stands.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) name: Span,
+    pub(crate) value: Span,
+    pub(crate) known: Known,
+    pub(crate) hop: bool,
+    /// The line reads `name: value CRLF` and can be copied as it is.
+    canonical: bool,
+}
+
+/// The field lines of one message.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Fields {
+    pub(crate) raw: Vec<u8>,
+    pub(crate) entries: Vec<Entry>,
+    present: KnownSet,
+}
+
+/// What `Connection` says about the connection itself.
+#[derive(Copy, Clone, Debug, Default)]
+pub(crate) struct ConnectionOptions {
+    pub(crate) close: bool,
+    pub(crate) keep_alive: bool,
+    pub(crate) upgrade: bool,
+}
+
+/// Lengths within one line, from its first byte.
+struct Line {
+    name: usize,
+    value_start: usize,
+    value_end: usize,
+    len: usize,
+}
+
+impl Fields {
+    pub(crate) fn clear(&mut self) {
+        self.raw.clear();
+        self.entries.clear();
+        self.present = KnownSet::EMPTY;
+        if self.raw.capacity() > RAW_KEPT {
+            self.raw.shrink_to(RAW_KEPT);
+        }
+        if self.entries.capacity() > ENTRIES_KEPT {
+            self.entries.shrink_to(ENTRIES_KEPT);
+        }
+    }
+
+    /// Reads the field lines that stand in `raw` from `from` to its end; every
+    /// line ends in LF. More than `most` fields are refused.
+    pub(crate) fn read_lines(&mut self, from: usize, most: usize) -> Result<(), Malformed> {
+        let mut at = from;
+        while let Some(rest) = self.raw.get_mut(at..)
+            && !rest.is_empty()
+        {
+            let line = read_line(rest)?;
+            if self.entries.len() >= most {
+                return Err(Malformed::TooManyFields);
+            }
+            let known = Known::from_lower(rest.get(..line.name).unwrap_or(&[]));
+            self.present = self.present.with(known);
+            self.entries.push(Entry {
+                name: Span::new(at, at + line.name),
+                value: Span::new(at + line.value_start, at + line.value_end),
+                known,
+                hop: HOP.contains(known),
+                canonical: line.value_start == line.name + 2 && line.value_end + 2 == line.len,
+            });
+            at += line.len;
+        }
+        Ok(())
+    }
+
+    /// Appends one field in the form in which it is written. The name is a
+    /// lower-case token and the value is trimmed field content.
+    pub(crate) fn push(&mut self, name: &[u8], value: &[u8]) {
+        let start = self.raw.len();
+        self.raw.extend_from_slice(name);
+        self.raw.extend_from_slice(b": ");
+        let value_start = self.raw.len();
+        self.raw.extend_from_slice(value);
+        let value_end = self.raw.len();
+        self.raw.extend_from_slice(b"\r\n");
+        let known = Known::from_lower(name);
+        self.present = self.present.with(known);
+        self.entries.push(Entry {
+            name: Span::new(start, start + name.len()),
+            value: Span::new(value_start, value_end),
+            known,
+            hop: HOP.contains(known),
+            canonical: true,
+        });
+    }
+
+    /// Takes every field of this name out.
+    pub(crate) fn remove(&mut self, known: Known) {
+        self.entries.retain(|entry| entry.known != known);
+        self.present = KnownSet::EMPTY;
+        for entry in &self.entries {
+            self.present = self.present.with(entry.known);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn present(&self) -> KnownSet {
+        self.present
+    }
+
+    #[inline]
+    pub(crate) fn has(&self, known: Known) -> bool {
+        self.present.contains(known)
+    }
+
+    #[inline]
+    pub(crate) fn entry(&self, known: Known) -> Option<&Entry> {
+        if !self.has(known) {
+            return None;
+        }
+        self.entries.iter().find(|entry| entry.known == known)
+    }
+
+    #[inline]
+    pub(crate) fn first(&self, known: Known) -> Option<&[u8]> {
+        self.entry(known).map(|entry| entry.value.of(&self.raw))
+    }
+
+    pub(crate) fn first_named(&self, name: &str) -> Option<&[u8]> {
+        self.iter()
+            .find(|field| field.name == name)
+            .map(|field| field.value)
+    }
+
+    pub(crate) fn count(&self, known: Known) -> usize {
+        self.all(known).count()
+    }
+
+    pub(crate) fn all(&self, known: Known) -> impl Iterator<Item = &[u8]> {
+        let entries = if self.has(known) {
+            self.entries.as_slice()
+        } else {
+            &[]
+        };
+        entries
+            .iter()
+            .filter(move |entry| entry.known == known)
+            .map(|entry| entry.value.of(&self.raw))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Field<'_>> {
+        self.entries.iter().map(|entry| Field {
+            name: match entry.known {
+                Known::Other => text(entry.name.of(&self.raw)),
+                known => known.as_str(),
+            },
+            value: entry.value.of(&self.raw),
+            known: entry.known,
+            hop: entry.hop,
+        })
+    }
+
+    /// Reads `Connection` and marks what it names as hop-by-hop.
+    pub(crate) fn connection(&mut self) -> Result<ConnectionOptions, Malformed> {
+        let mut options = ConnectionOptions::default();
+        if !self.has(Known::Connection) {
+            return Ok(options);
+        }
+        let Self { raw, entries, .. } = self;
+        let mut named = 0;
+        for at in 0..entries.len() {
+            let Some(Entry {
+                known: Known::Connection,
+                value,
+                ..
+            }) = entries.get(at)
+            else {
+                continue;
+            };
+            for token in list(value.of(raw)) {
+                if token.eq_ignore_ascii_case(b"close") {
+                    options.close = true;
+                } else if token.eq_ignore_ascii_case(b"keep-alive") {
+                    options.keep_alive = true;
+                } else if token.eq_ignore_ascii_case(b"upgrade") {
+                    options.upgrade = true;
+                } else {
+                    named += 1;
+                    nominate(token, raw, entries)?;
+                }
+                if named > NOMINATIONS_MAX {
+                    return Err(Malformed::ConnectionOption);
+                }
+            }
+        }
+        Ok(options)
+    }
+
+    /// Appends the fields that go on: not hop-by-hop and not in `skip`.
+    /// Neighbours in canonical form are copied in one piece.
+    pub(crate) fn write(&self, skip: KnownSet, out: &mut Vec<u8>) {
+        let mut run = Span::default();
+        for entry in &self.entries {
+            if entry.hop || skip.contains(entry.known) {
+                continue;
+            }
+            if entry.canonical {
+                let end = entry.value.end.saturating_add(2);
+                if run.end != entry.name.start {
+                    out.extend_from_slice(run.of(&self.raw));
+                    run.start = entry.name.start;
+                }
+                run.end = end;
+            } else {
+                out.extend_from_slice(run.of(&self.raw));
+                run = Span::default();
+                out.extend_from_slice(entry.name.of(&self.raw));
+                out.extend_from_slice(b": ");
+                out.extend_from_slice(entry.value.of(&self.raw));
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+        out.extend_from_slice(run.of(&self.raw));
+    }
+}
+
+/// Marks the fields of this name; Host and Content-Length may not be named.
+fn nominate(token: &[u8], raw: &[u8], entries: &mut [Entry]) -> Result<(), Malformed> {
+    let held = [b"host".as_slice(), b"content-length"];
+    if !is_token(token) || held.iter().any(|name| token.eq_ignore_ascii_case(name)) {
+        return Err(Malformed::ConnectionOption);
+    }
+    for entry in entries {
+        if entry.name.of(raw).eq_ignore_ascii_case(token) {
+            entry.hop = true;
+        }
+    }
+    Ok(())
+}
+
+/// Reads the line at the front and lower-cases its name.
+#[inline]
+fn read_line(rest: &mut [u8]) -> Result<Line, Malformed> {
+    let mut name = 0;
+    for byte in rest.iter_mut() {
+        let low = token_lower(*byte);
+        if low == 0 {
+            break;
+        }
+        *byte = low;
+        name += 1;
+    }
+    let Some([b':', after @ ..]) = rest.get_mut(name..) else {
+        return Err(name_fault(rest, name));
+    };
+    if name == 0 {
+        return Err(Malformed::FieldName);
+    }
+    let content = content_len(after);
+    let (lead, value_end) = match after.get_mut(..content) {
+        // The usual form, and a tab in its place.
+        Some([lead @ (b' ' | b'\t'), value @ ..]) => {
+            *lead = b' ';
+            let spaces = value
+                .iter()
+                .take_while(|&&byte| byte == b' ' || byte == b'\t')
+                .count();
+            (1 + spaces, 1 + spaces + trim(value).len())
+        }
+        Some(value) => (0, trim(value).len()),
+        None => (0, 0),
+    };
+    match after.get(content..) {
+        Some([b'\r', b'\n', ..]) => {}
+        Some([b'\r', ..]) => return Err(Malformed::BareCr),
+        Some([b'\n', ..]) => return Err(Malformed::BareLf),
+        Some(_) | None => return Err(Malformed::ControlCharacter),
+    }
+    Ok(Line {
+        name,
+        value_start: name + 1 + lead,
+        value_end: name + 1 + value_end,
+        len: name + 1 + content + 2,
+    })
+}
+
+/// Which rule a line breaks whose name does not end in a colon at `at`.
+#[cold]
+fn name_fault(rest: &[u8], at: usize) -> Malformed {
+    let after = rest.get(at..).unwrap_or(&[]);
+    match after {
+        [b' ' | b'\t', ..] if at == 0 => Malformed::ObsFold,
+        [b' ' | b'\t', ..] => {
+            let line = after.split(|&byte| byte == b'\n').next().unwrap_or(&[]);
+            match trim(line) {
+                [b':', ..] => Malformed::SpaceBeforeColon,
+                line if line.contains(&b':') => Malformed::FieldName,
+                _ => Malformed::MissingColon,
+            }
+        }
+        [b'\r', b'\n', ..] => Malformed::MissingColon,
+        [b'\r', ..] => Malformed::BareCr,
+        [b'\n', ..] => Malformed::BareLf,
+        [0..=0x1f | 0x7f, ..] => Malformed::ControlCharacter,
+        _ => Malformed::FieldName,
+    }
+}

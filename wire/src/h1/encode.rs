@@ -1,0 +1,101 @@
+//! Encodes bodies.
+//!
+//! Promises: what is written has exactly the length that was announced, or
+//! ends as chunks; a body that breaks off never looks complete.
+
+use crate::bytes::push_hex;
+use crate::h1::trailers::Trailers;
+use crate::malformed::Malformed;
+use crate::rules::BodyFraming;
+
+/// Encodes one body.
+#[derive(Clone, Debug)]
+pub struct BodyEncoder {
+    framing: BodyFraming,
+    ended: bool,
+}
+
+impl BodyEncoder {
+    /// At the start of a body; [`BodyFraming::Length`] counts down.
+    pub fn new(framing: BodyFraming) -> Self {
+        Self {
+            framing,
+            ended: false,
+        }
+    }
+
+    /// Appends framed data; no data appends nothing.
+    ///
+    /// # Errors
+    /// [`Malformed::BodyTooLong`] when that is more than was announced, or
+    /// after the end; nothing is appended.
+    pub fn data(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
+        if data.is_empty() {
+            return Ok(());
+        }
+        self.begin_data(data.len(), out)?;
+        out.extend_from_slice(data);
+        self.end_data(out);
+        Ok(())
+    }
+
+    /// Appends what stands before `len` bytes of data that the caller writes
+    /// from where they are. `len` is not zero.
+    ///
+    /// # Errors
+    /// As [`BodyEncoder::data`].
+    pub fn begin_data(&mut self, len: usize, out: &mut Vec<u8>) -> Result<(), Malformed> {
+        if self.ended {
+            return Err(Malformed::BodyTooLong);
+        }
+        match self.framing {
+            BodyFraming::None => return Err(Malformed::BodyTooLong),
+            BodyFraming::Length(left) => {
+                let left = left.checked_sub(len as u64).ok_or(Malformed::BodyTooLong)?;
+                self.framing = BodyFraming::Length(left);
+            }
+            BodyFraming::Chunked => {
+                push_hex(len as u64, out);
+                out.extend_from_slice(b"\r\n");
+            }
+            BodyFraming::UntilClose => {}
+        }
+        Ok(())
+    }
+
+    /// Appends what stands after the data of [`BodyEncoder::begin_data`].
+    pub fn end_data(&self, out: &mut Vec<u8>) {
+        match self.framing {
+            BodyFraming::Chunked => out.extend_from_slice(b"\r\n"),
+            BodyFraming::None | BodyFraming::Length(_) | BodyFraming::UntilClose => {}
+        }
+    }
+
+    /// Appends the end. Trailers go out in chunks only; otherwise they end here.
+    ///
+    /// # Errors
+    /// [`Malformed::BodyTooShort`] when less came than was announced: the
+    /// connection is to be closed.
+    pub fn finish(
+        &mut self,
+        trailers: Option<&Trailers>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Malformed> {
+        if self.ended {
+            return Ok(());
+        }
+        match self.framing {
+            BodyFraming::Length(left) if left > 0 => return Err(Malformed::BodyTooShort),
+            BodyFraming::None | BodyFraming::Length(_) | BodyFraming::UntilClose => {}
+            BodyFraming::Chunked => {
+                out.extend_from_slice(b"0\r\n");
+                if let Some(trailers) = trailers {
+                    trailers.write(out);
+                }
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+        self.ended = true;
+        Ok(())
+    }
+}

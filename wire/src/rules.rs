@@ -1,0 +1,141 @@
+//! Rules of a whole head, the same for every version: body framing,
+//! expectation, upgrade.
+
+use crate::bytes::list;
+use crate::fields::{ConnectionOptions, Fields};
+use crate::known::{Known, KnownSet};
+use crate::malformed::Malformed;
+use crate::method::Method;
+use crate::version::Version;
+
+/// How the end of a body is found.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub enum BodyFraming {
+    /// There is no body.
+    None,
+    /// So many bytes; zero is a body of no bytes that was announced.
+    Length(u64),
+    /// In chunks; over HTTP/2 and HTTP/3: of unknown length.
+    Chunked,
+    /// Until the connection closes; answers only.
+    UntilClose,
+}
+
+/// What the connection becomes after the answer.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub enum Upgrade {
+    /// It stays HTTP; any other `Upgrade` ends at the edge.
+    None,
+    /// RFC 6455 over HTTP/1.1, RFC 8441 over HTTP/2.
+    WebSocket,
+}
+
+/// Fields that say where a body ends.
+const FRAMING: KnownSet = KnownSet::of(&[Known::ContentLength, Known::TransferEncoding]);
+/// Signed 64-bit readers are common: nothing above is passed on.
+const LENGTH_MAX: u64 = i64::MAX as u64;
+
+/// The one Content-Length, if any.
+pub(crate) fn content_length(fields: &Fields) -> Result<Option<u64>, Malformed> {
+    let mut all = fields.all(Known::ContentLength);
+    let Some(value) = all.next() else {
+        return Ok(None);
+    };
+    if all.next().is_some() {
+        return Err(Malformed::ContentLengthRepeated);
+    }
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return Err(Malformed::ContentLengthSyntax);
+    }
+    value
+        .iter()
+        .try_fold(0_u64, |length, digit| {
+            length.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
+        })
+        .filter(|&length| length <= LENGTH_MAX)
+        .map(Some)
+        .ok_or(Malformed::ContentLengthOverflow)
+}
+
+/// Checks a Transfer-Encoding that is present: exactly one `chunked`, not in
+/// HTTP/1.0, not beside a Content-Length.
+fn chunked(fields: &Fields, version: Version) -> Result<(), Malformed> {
+    if version == Version::Http10 {
+        return Err(Malformed::TransferEncodingVersion);
+    }
+    if fields.has(Known::ContentLength) {
+        return Err(Malformed::FramingConflict);
+    }
+    let mut all = fields.all(Known::TransferEncoding);
+    let value = all.next().unwrap_or(&[]);
+    if all.next().is_some() || value.contains(&b',') {
+        return Err(Malformed::TransferEncodingRepeated);
+    }
+    if !value.eq_ignore_ascii_case(b"chunked") {
+        return Err(Malformed::TransferCoding);
+    }
+    Ok(())
+}
+
+/// Framing of a request over HTTP/1 (RFC 9112 6.3, without its repairs).
+pub(crate) fn request_framing(fields: &Fields, version: Version) -> Result<BodyFraming, Malformed> {
+    if !fields.present().meets(FRAMING) {
+        return Ok(BodyFraming::None);
+    }
+    if fields.has(Known::TransferEncoding) {
+        return chunked(fields, version).map(|()| BodyFraming::Chunked);
+    }
+    Ok(content_length(fields)?.map_or(BodyFraming::None, BodyFraming::Length))
+}
+
+/// What decides the framing of an answer beside its fields.
+#[derive(Copy, Clone)]
+pub(crate) struct Answer {
+    pub(crate) to: Method,
+    pub(crate) status: u16,
+    pub(crate) version: Version,
+}
+
+/// Framing of an answer over HTTP/1 (RFC 9112 6.3, without its repairs).
+pub(crate) fn response_framing(fields: &Fields, of: Answer) -> Result<BodyFraming, Malformed> {
+    let length = content_length(fields)?;
+    let coded = fields.has(Known::TransferEncoding);
+    if coded {
+        chunked(fields, of.version)?;
+    }
+    match of.status {
+        100..=199 if coded || length.is_some() => Err(Malformed::BodyForbidden),
+        204 if coded || length.is_some_and(|length| length > 0) => Err(Malformed::BodyForbidden),
+        100..=199 | 204 | 304 => Ok(BodyFraming::None),
+        _ if of.to == Method::Head => Ok(BodyFraming::None),
+        _ if coded => Ok(BodyFraming::Chunked),
+        _ => Ok(length.map_or(BodyFraming::UntilClose, BodyFraming::Length)),
+    }
+}
+
+/// Whether the client waits for a 100. Anything else it expects is refused
+/// (RFC 9110 10.1.1).
+pub(crate) fn expects_continue(fields: &Fields) -> Result<bool, Malformed> {
+    let mut all = fields.all(Known::Expect);
+    match (all.next(), all.next()) {
+        (None, _) => Ok(false),
+        (Some(value), None) if value.eq_ignore_ascii_case(b"100-continue") => Ok(true),
+        (Some(_), _) => Err(Malformed::Expectation),
+    }
+}
+
+/// Whether the connection may carry another message after this one.
+pub(crate) fn keep_alive(version: Version, options: ConnectionOptions) -> bool {
+    match version {
+        Version::Http10 => options.keep_alive && !options.close,
+        Version::Http11 => !options.close,
+        Version::Http2 | Version::Http3 => true,
+    }
+}
+
+/// Whether `Upgrade` lists websocket.
+pub(crate) fn names_websocket(fields: &Fields) -> bool {
+    fields
+        .all(Known::Upgrade)
+        .any(|value| list(value).any(|protocol| protocol.eq_ignore_ascii_case(b"websocket")))
+}
