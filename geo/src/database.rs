@@ -20,6 +20,7 @@ use self::record::Record;
 pub use self::record::Schema;
 pub use self::replacement::{ReplacementError, accept_replacement};
 use crate::fingerprint::Fingerprint;
+use crate::location::{Answer, Place, UnknownReason};
 use crate::{CityName, Country, Point};
 
 /// Largest database taken, bytes: twice the size of the largest known.
@@ -115,22 +116,6 @@ pub enum DatabaseError {
     FromTheFuture(u64),
 }
 
-/// What a database says of one address.
-pub(crate) enum Answer {
-    Found(Place),
-    NotFound,
-    NotACountry,
-    Broken,
-}
-
-/// A place with a country.
-#[derive(Copy, Clone)]
-pub(crate) struct Place {
-    pub(crate) country: Country,
-    pub(crate) point: Option<Point>,
-    pub(crate) city: Option<CityName>,
-}
-
 impl Database {
     /// Reads and probes a database. `now` is seconds since 1970. Age is no
     /// error (see [`DatabaseInfo::freshness`]); a build in the future is.
@@ -183,16 +168,16 @@ impl Database {
     /// Looks up a canonical address.
     pub(crate) fn lookup(&self, ip: IpAddr) -> Answer {
         if ip.is_ipv6() && self.info.families == Families::V4 {
-            return Answer::NotFound;
+            return Err(UnknownReason::NotFound);
         }
         match self
             .reader
             .lookup(ip)
             .and_then(|result| result.decode::<Record<'_>>())
         {
-            Ok(None) => Answer::NotFound,
-            Ok(Some(record)) => place(&record).map_or(Answer::NotACountry, Answer::Found),
-            Err(_) => Answer::Broken,
+            Ok(None) => Err(UnknownReason::NotFound),
+            Ok(Some(record)) => place(&record).ok_or(UnknownReason::NotACountry),
+            Err(_) => Err(UnknownReason::Broken),
         }
     }
 }

@@ -6,7 +6,11 @@ use std::net::IpAddr;
 #[cfg(feature = "embedded")]
 use std::sync::Arc;
 
+#[cfg(feature = "embedded")]
 use crate::Country;
+use crate::location::Answer;
+#[cfg(feature = "embedded")]
+use crate::location::{Place, UnknownReason};
 
 /// Whether the data in the binary is asked, after the databases.
 #[derive(Copy, Clone, Eq, PartialEq, Hash, Debug)]
@@ -51,15 +55,13 @@ pub(crate) struct EmbeddedData {
     nothing: std::convert::Infallible,
 }
 
-/// What the data says of one address.
-pub(crate) enum EmbeddedAnswer {
-    Country(Country),
-    NotACountry,
-    NotFound,
-}
-
 impl EmbeddedData {
+    /// `None` where the binary has no data.
     #[cfg(feature = "embedded")]
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "without the feature there is nothing to open"
+    )]
     pub(crate) fn open() -> Option<Self> {
         Some(Self {
             data: tor_geoip::GeoipDb::new_embedded(),
@@ -71,17 +73,23 @@ impl EmbeddedData {
         None
     }
 
+    /// Looks up a canonical address.
     #[cfg(feature = "embedded")]
-    pub(crate) fn country(&self, ip: IpAddr) -> EmbeddedAnswer {
-        match self.data.lookup_country_code(ip) {
-            None => EmbeddedAnswer::NotFound,
-            Some(code) => Country::parse(code.get())
-                .map_or(EmbeddedAnswer::NotACountry, EmbeddedAnswer::Country),
-        }
+    pub(crate) fn lookup(&self, ip: IpAddr) -> Answer {
+        let code = self
+            .data
+            .lookup_country_code(ip)
+            .ok_or(UnknownReason::NotFound)?;
+        let country = Country::parse(code.get()).ok_or(UnknownReason::NotACountry)?;
+        Ok(Place {
+            country,
+            point: None,
+            city: None,
+        })
     }
 
     #[cfg(not(feature = "embedded"))]
-    pub(crate) fn country(&self, _ip: IpAddr) -> EmbeddedAnswer {
+    pub(crate) fn lookup(&self, _ip: IpAddr) -> Answer {
         match self.nothing {}
     }
 }

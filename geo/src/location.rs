@@ -59,6 +59,17 @@ pub enum UnknownReason {
     SpecialPurpose,
 }
 
+/// What one source says of one address.
+pub(crate) type Answer = Result<Place, UnknownReason>;
+
+/// A place whose country is known.
+#[derive(Copy, Clone, Debug, PartialEq)]
+pub(crate) struct Place {
+    pub(crate) country: Country,
+    pub(crate) point: Option<Point>,
+    pub(crate) city: Option<CityName>,
+}
+
 impl Location {
     /// A location that says why there is none.
     pub const fn unknown(reason: UnknownReason) -> Self {

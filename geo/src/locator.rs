@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::database::{Answer, Database, DatabaseError, DatabaseInfo, Place};
-use crate::embedded::{Embedded, EmbeddedAnswer, EmbeddedData, embedded_revision};
+use crate::database::{Database, DatabaseError, DatabaseInfo};
+use crate::embedded::{Embedded, EmbeddedData, embedded_revision};
 use crate::fingerprint::Fingerprint;
-use crate::location::{Certainty, Location, Source, UnknownReason};
+use crate::location::{Answer, Certainty, Location, Place, Source, UnknownReason};
 use crate::overrides::{Duplicate, OVERRIDES_MAX, Override, OverrideTable};
 use crate::special::{canonical, is_special_purpose};
 
@@ -173,18 +173,12 @@ impl Locator {
     }
 
     /// The answers in order, each looked up only when it is asked for.
-    fn answers(
-        &self,
-        ip: IpAddr,
-    ) -> impl Iterator<Item = (Source, Result<Place, UnknownReason>)> + '_ {
+    fn answers(&self, ip: IpAddr) -> impl Iterator<Item = (Source, Answer)> + '_ {
         let databases = (0_u8..).map(Source::Database).zip(&self.databases);
+        let embedded = self.embedded.iter();
         databases
-            .map(move |(source, database)| (source, of_database(database.lookup(ip))))
-            .chain(
-                self.embedded
-                    .iter()
-                    .map(move |data| (Source::Embedded, of_embedded(&data.country(ip)))),
-            )
+            .map(move |(source, database)| (source, database.lookup(ip)))
+            .chain(embedded.map(move |data| (Source::Embedded, data.lookup(ip))))
     }
 }
 
@@ -219,27 +213,6 @@ fn of_place(source: Source, place: &Place) -> Location {
         city: place.city,
         source,
         certainty,
-    }
-}
-
-fn of_database(answer: Answer) -> Result<Place, UnknownReason> {
-    match answer {
-        Answer::Found(place) => Ok(place),
-        Answer::NotFound => Err(UnknownReason::NotFound),
-        Answer::NotACountry => Err(UnknownReason::NotACountry),
-        Answer::Broken => Err(UnknownReason::Broken),
-    }
-}
-
-fn of_embedded(answer: &EmbeddedAnswer) -> Result<Place, UnknownReason> {
-    match *answer {
-        EmbeddedAnswer::Country(country) => Ok(Place {
-            country,
-            point: None,
-            city: None,
-        }),
-        EmbeddedAnswer::NotFound => Err(UnknownReason::NotFound),
-        EmbeddedAnswer::NotACountry => Err(UnknownReason::NotACountry),
     }
 }
 

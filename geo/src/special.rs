@@ -40,36 +40,40 @@ pub fn is_special_purpose(ip: IpAddr) -> bool {
     }
 }
 
-/// IANA IPv4 special-purpose registry, multicast and class E.
+/// IANA IPv4 special-purpose registry, multicast and class E, by first octet:
+/// this network, private and loopback (0, 10, 127), shared (100.64, RFC 6598),
+/// link-local (169.254), private (172.16, 192.168), IETF protocols and
+/// documentation (192.0.0, 192.0.2, 198.51.100, 203.0.113), AS112 and AMT
+/// anycast (192.31.196, 192.175.48, 192.52.193), the retired 6to4 relays
+/// (192.88.99), benchmarking (198.18), multicast and above (224).
 fn is_special_v4(ip: Ipv4Addr) -> bool {
-    match ip.octets() {
-        [0 | 10 | 127, ..]                      // this network, private, loopback
-        | [100, 64..=127, ..]                   // shared (carrier NAT), RFC 6598
-        | [169, 254, ..]                        // link-local
-        | [172, 16..=31, ..]                    // private
-        | [192, 0, 0 | 2, _]                    // IETF protocols, TEST-NET-1
-        | [192, 31, 196, _]                     // AS112 anycast
-        | [192, 52, 193, _]                     // AMT anycast
-        | [192, 88, 99, _]                      // 6to4 relay anycast, retired
-        | [192, 168, ..]                        // private
-        | [192, 175, 48, _]                     // AS112 anycast
-        | [198, 18..=19, ..]                    // benchmarking
-        | [198, 51, 100, _]                     // TEST-NET-2
-        | [203, 0, 113, _]                      // TEST-NET-3
-        | [224..=255, ..] => true,              // multicast, reserved, broadcast
-        _ => false,
-    }
+    matches!(
+        ip.octets(),
+        [0 | 10 | 127 | 224..=255, ..]
+            | [100, 64..=127, ..]
+            | [169, 254, ..]
+            | [172, 16..=31, ..]
+            | [192, 0, 0 | 2, _]
+            | [192, 31, 196, _]
+            | [192, 52, 193, _]
+            | [192, 88, 99, _]
+            | [192, 168, ..]
+            | [192, 175, 48, _]
+            | [198, 18..=19, ..]
+            | [198, 51, 100, _]
+            | [203, 0, 113, _]
+    )
 }
 
-/// Everything outside the allocated global unicast block `2000::/3`, and the
-/// special ranges within it.
+/// Everything outside the allocated global unicast block `2000::/3`, and within
+/// it: IETF protocols with Teredo and ORCHID (`2001::/23`), documentation
+/// (2001:db8, `3fff::/20`), 6to4 (2002), AS112 anycast (2620:4f:8000).
 fn is_special_v6(ip: Ipv6Addr) -> bool {
     match ip.segments() {
-        [0x2001, 0..=0x1ff, ..]                 // IETF protocols, Teredo, ORCHID
-        | [0x2001, 0xdb8, ..]                   // documentation
-        | [0x2002, ..]                          // 6to4
-        | [0x2620, 0x4f, 0x8000, ..]            // AS112 anycast
-        | [0x3fff, 0..=0xfff, ..] => true,      // documentation, RFC 9637
+        [0x2001, 0..=0x1ff | 0xdb8, ..]
+        | [0x2002, ..]
+        | [0x2620, 0x4f, 0x8000, ..]
+        | [0x3fff, 0..=0xfff, ..] => true,
         [first, ..] => first >> 13 != 1,
     }
 }
