@@ -6,6 +6,7 @@
 //! an authority that differs from Host, a `#` in the path, and a length above
 //! zero on a stream that has ended.
 
+use crate::authority::settle;
 use crate::bytes::{content_len, is_token, token_lower, trim};
 use crate::fields::{Fields, Span};
 use crate::known::{Known, KnownSet};
@@ -47,12 +48,22 @@ pub enum EndStream {
 pub struct RequestBuilder<'a> {
     head: &'a mut RequestHead,
     limits: HeadLimits,
-    method: bool,
-    path: bool,
-    authority: bool,
-    protocol: bool,
-    /// A field came: no pseudo-header may follow.
-    closed: bool,
+    /// What came already, one bit each.
+    seen: u8,
+}
+
+/// What may come once. After a field no pseudo-header may follow.
+#[derive(Copy, Clone, Debug)]
+#[repr(u8)]
+enum Once {
+    Method = 1,
+    Scheme = 2,
+    Authority = 4,
+    Path = 8,
+    Protocol = 16,
+    Field = 32,
+    /// A Host field beside `:authority`.
+    Host = 64,
 }
 
 impl<'a> RequestBuilder<'a> {
@@ -63,34 +74,34 @@ impl<'a> RequestBuilder<'a> {
         Self {
             head,
             limits,
-            method: false,
-            path: false,
-            authority: false,
-            protocol: false,
-            closed: false,
+            seen: 0,
         }
     }
 
-    fn pseudo(&self, seen: bool) -> Result<(), Malformed> {
-        if self.closed {
+    fn has(&self, what: Once) -> bool {
+        self.seen & what as u8 != 0
+    }
+
+    fn pseudo(&mut self, what: Once) -> Result<(), Malformed> {
+        if self.has(Once::Field) {
             return Err(Malformed::PseudoMisplaced);
         }
-        if seen {
+        if self.has(what) {
             return Err(Malformed::PseudoRepeated);
         }
+        self.seen |= what as u8;
         Ok(())
     }
 
     /// `:method`.
     pub fn method(&mut self, method: &str) -> Result<&mut Self, Malformed> {
-        self.pseudo(self.method)?;
+        self.pseudo(Once::Method)?;
         if !is_token(method.as_bytes()) {
             return Err(Malformed::MethodName);
         }
         if method.len() > METHOD_MAX {
             return Err(Malformed::MethodTooLong);
         }
-        self.method = true;
         self.head.method = Method::of(method.as_bytes());
         self.head.method_text = self.keep(method.as_bytes())?;
         Ok(self)
@@ -98,15 +109,14 @@ impl<'a> RequestBuilder<'a> {
 
     /// `:scheme`.
     pub fn scheme(&mut self, scheme: &str) -> Result<&mut Self, Malformed> {
-        self.pseudo(self.head.scheme.is_some())?;
+        self.pseudo(Once::Scheme)?;
         self.head.scheme = Some(known_scheme(scheme.as_bytes())?);
         Ok(self)
     }
 
     /// `:authority`.
     pub fn authority(&mut self, authority: &str) -> Result<&mut Self, Malformed> {
-        self.pseudo(self.authority)?;
-        self.authority = true;
+        self.pseudo(Once::Authority)?;
         self.room(authority.len() + 8)?;
         self.head
             .fields
@@ -117,8 +127,7 @@ impl<'a> RequestBuilder<'a> {
 
     /// `:path`: path and query, or `*`.
     pub fn path(&mut self, target: &str) -> Result<&mut Self, Malformed> {
-        self.pseudo(self.path)?;
-        self.path = true;
+        self.pseudo(Once::Path)?;
         if target.len() > self.limits.target_bytes {
             return Err(Malformed::TargetTooLong);
         }
@@ -141,24 +150,23 @@ impl<'a> RequestBuilder<'a> {
 
     /// `:protocol` of an extended CONNECT (RFC 8441).
     pub fn protocol(&mut self, protocol: &str) -> Result<&mut Self, Malformed> {
-        self.pseudo(self.protocol)?;
+        self.pseudo(Once::Protocol)?;
         if protocol != "websocket" {
             return Err(Malformed::ProtocolUnsupported);
         }
-        self.protocol = true;
         Ok(self)
     }
 
     /// A field; a name that begins with a colon is an unknown pseudo-header.
     pub fn field(&mut self, name: &[u8], value: &[u8]) -> Result<&mut Self, Malformed> {
-        self.closed = true;
+        self.seen |= Once::Field as u8;
         let known = check_field(name, value)?;
-        if known == Known::Host && self.authority {
-            let before = self.head.authority;
-            if self.head.fields.count(Known::Host) > 1 {
+        if known == Known::Host && self.has(Once::Authority) {
+            if self.has(Once::Host) {
                 return Err(Malformed::HostRepeated);
             }
-            return self.same_host(before, value);
+            self.seen |= Once::Host as u8;
+            return self.same_host(value);
         }
         if self.head.fields.entries.len() >= self.limits.fields {
             return Err(Malformed::TooManyFields);
@@ -170,7 +178,7 @@ impl<'a> RequestBuilder<'a> {
 
     /// The end of the head: the rules that need all of it.
     pub fn finish(&mut self, end: EndStream) -> Result<(), Malformed> {
-        if !self.method || !self.path || self.head.scheme.is_none() {
+        if !self.has(Once::Method) || !self.has(Once::Path) || !self.has(Once::Scheme) {
             return Err(Malformed::PseudoMissing);
         }
         self.settle_method()?;
@@ -185,7 +193,7 @@ impl<'a> RequestBuilder<'a> {
     }
 
     fn settle_method(&mut self) -> Result<(), Malformed> {
-        match (self.head.method, self.protocol) {
+        match (self.head.method, self.has(Once::Protocol)) {
             (Method::Connect, true) => self.head.upgrade = Upgrade::WebSocket,
             (Method::Connect, false) => return Err(Malformed::ConnectMethod),
             (_, true) => return Err(Malformed::PseudoMisplaced),
@@ -198,16 +206,17 @@ impl<'a> RequestBuilder<'a> {
     }
 
     /// A Host beside the authority: the same, or the message is refused.
-    fn same_host(&mut self, before: Span, value: &[u8]) -> Result<&mut Self, Malformed> {
-        let start = self.head.fields.raw.len();
+    fn same_host(&mut self, value: &[u8]) -> Result<&mut Self, Malformed> {
         self.room(value.len())?;
-        self.head.fields.raw.extend_from_slice(value);
-        let tail = self.head.fields.raw.get_mut(start..).unwrap_or(&mut []);
-        let settled = crate::authority::settle(tail)?;
+        let raw = &mut self.head.fields.raw;
+        let start = raw.len();
+        raw.extend_from_slice(value);
+        let settled = settle(raw.get_mut(start..).unwrap_or(&mut []))?;
         let named = Span::new(start, start + settled.all);
-        if named.of(&self.head.fields.raw) != before.of(&self.head.fields.raw) {
+        if named.of(raw) != self.head.authority.of(raw) {
             return Err(Malformed::HostConflict);
         }
+        raw.truncate(start);
         Ok(self)
     }
 
@@ -362,14 +371,20 @@ impl Fields {
         if self.count(Known::Cookie) < 2 {
             return;
         }
-        let mut joined = Vec::new();
-        for crumb in self.all(Known::Cookie) {
-            if !joined.is_empty() {
-                joined.extend_from_slice(CRUMB_JOINT);
+        let start = self.raw.len();
+        self.raw.extend_from_slice(b"cookie: ");
+        let value = self.raw.len();
+        for entry in self
+            .entries
+            .iter()
+            .filter(|entry| entry.known == Known::Cookie)
+        {
+            if self.raw.len() > value {
+                self.raw.extend_from_slice(CRUMB_JOINT);
             }
-            joined.extend_from_slice(crumb);
+            self.raw.extend_from_within(entry.value.bounds());
         }
         self.remove(Known::Cookie);
-        self.push(Known::Cookie.as_str().as_bytes(), &joined);
+        self.adopt(start, value);
     }
 }

@@ -5,6 +5,7 @@ const TOKEN: [u8; 256] = table(TokenClass::Token);
 /// Lower-cased characters of a host name; 0 for every other byte.
 const HOST: [u8; 256] = table(TokenClass::Host);
 
+#[derive(Copy, Clone)]
 enum TokenClass {
     Token,
     Host,

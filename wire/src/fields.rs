@@ -57,6 +57,10 @@ impl Span {
             .unwrap_or(&mut [])
     }
 
+    pub(crate) fn bounds(self) -> std::ops::Range<usize> {
+        self.start as usize..self.end as usize
+    }
+
     /// The part between two lengths from its start.
     pub(crate) fn range(self, from: usize, to: usize) -> Self {
         let all = self.first(to);
@@ -161,13 +165,19 @@ impl Fields {
         self.raw.extend_from_slice(b": ");
         let value_start = self.raw.len();
         self.raw.extend_from_slice(value);
-        let value_end = self.raw.len();
+        self.adopt(start, value_start);
+    }
+
+    /// Ends the line `name: value` that begins at `start` and makes it a field.
+    pub(crate) fn adopt(&mut self, start: usize, value: usize) {
+        let name = Span::new(start, value.saturating_sub(2));
+        let known = Known::from_lower(name.of(&self.raw));
+        let value = Span::new(value, self.raw.len());
         self.raw.extend_from_slice(b"\r\n");
-        let known = Known::from_lower(name);
         self.present = self.present.with(known);
         self.entries.push(Entry {
-            name: Span::new(start, start + name.len()),
-            value: Span::new(value_start, value_end),
+            name,
+            value,
             known,
             hop: HOP.contains(known),
             canonical: true,
@@ -230,10 +240,10 @@ impl Fields {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Field<'_>> {
         self.entries.iter().map(|entry| Field {
-            name: match entry.known {
-                Known::Other => text(entry.name.of(&self.raw)),
-                known => known.as_str(),
-            },
+            name: entry
+                .known
+                .listed()
+                .unwrap_or_else(|| text(entry.name.of(&self.raw))),
             value: entry.value.of(&self.raw),
             known: entry.known,
             hop: entry.hop,

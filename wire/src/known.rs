@@ -18,6 +18,14 @@ macro_rules! known {
             /// Every listed name, without [`Known::Other`].
             pub const ALL: &'static [Known] = &[$(Known::$variant,)*];
 
+            /// The name in lower case; `None` for [`Known::Other`].
+            pub(crate) const fn listed(self) -> Option<&'static str> {
+                match self {
+                    $(Self::$variant => Some($text),)*
+                    Self::Other => None,
+                }
+            }
+
             /// The name in lower case; empty for [`Known::Other`].
             pub const fn as_str(self) -> &'static str {
                 match self {
@@ -113,11 +121,13 @@ impl KnownSet {
     }
 
     /// This set and one name more.
+    #[must_use]
     pub const fn with(self, name: Known) -> Self {
         Self(self.0 | (1 << (name as u8)))
     }
 
     /// The names of both sets.
+    #[must_use]
     pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }

@@ -272,7 +272,7 @@ impl RequestHead {
         let websocket = options.upgrade
             && self.version == Version::Http11
             && self.method == Method::Get
-            && self.framing == BodyFraming::None
+            && matches!(self.framing, BodyFraming::None | BodyFraming::Length(0))
             && names_websocket(&self.fields);
         self.upgrade = if websocket {
             Upgrade::WebSocket

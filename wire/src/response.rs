@@ -4,7 +4,7 @@ use crate::bytes::{content_len, is_token, trim};
 use crate::fields::{Field, Fields};
 use crate::known::{Known, KnownSet};
 use crate::malformed::Malformed;
-use crate::rules::{Answer, BodyFraming, keep_alive, response_framing};
+use crate::rules::{Answer, BodyFraming, Upgrade, keep_alive, names_websocket, response_framing};
 use crate::version::Version;
 
 /// One answer's head, in the same storage as [`crate::RequestHead`].
@@ -15,7 +15,7 @@ pub struct ResponseHead {
     pub(crate) status: u16,
     pub(crate) framing: BodyFraming,
     pub(crate) keep_alive: bool,
-    pub(crate) upgrade: bool,
+    pub(crate) upgrade: Upgrade,
     pub(crate) head_bytes: usize,
 }
 
@@ -34,7 +34,7 @@ impl ResponseHead {
             status: 0,
             framing: BodyFraming::None,
             keep_alive: true,
-            upgrade: false,
+            upgrade: Upgrade::None,
             head_bytes: 0,
         }
     }
@@ -46,7 +46,7 @@ impl ResponseHead {
         self.status = 0;
         self.framing = BodyFraming::None;
         self.keep_alive = true;
-        self.upgrade = false;
+        self.upgrade = Upgrade::None;
         self.head_bytes = 0;
     }
 
@@ -132,9 +132,9 @@ impl ResponseHead {
         self.keep_alive && self.framing != BodyFraming::UntilClose
     }
 
-    /// A 101 whose fields name the websocket protocol. Whether anyone asked
-    /// for it, the caller knows.
-    pub fn switches_to_websocket(&self) -> bool {
+    /// [`Upgrade::WebSocket`] for a 101 whose fields name that protocol.
+    /// Whether anyone asked for it, the caller knows.
+    pub fn upgrade(&self) -> Upgrade {
         self.upgrade
     }
 
@@ -148,8 +148,9 @@ impl ResponseHead {
         self.framing = response_framing(&self.fields, of)?;
         let options = self.fields.connection()?;
         self.keep_alive = keep_alive(of.version, options);
-        self.upgrade =
-            self.status == 101 && options.upgrade && crate::rules::names_websocket(&self.fields);
+        if self.status == 101 && options.upgrade && names_websocket(&self.fields) {
+            self.upgrade = Upgrade::WebSocket;
+        }
         Ok(())
     }
 }

@@ -141,8 +141,22 @@ impl BodyDecoder {
             let rest = buf.get(skip..).unwrap_or(&[]);
             match self.place {
                 Place::Done => return Ok(Step::Done { skip }),
-                Place::UntilClose | Place::Length(_) | Place::Chunk(_) => {
-                    return Ok(self.take_data(skip, rest.len()));
+                Place::UntilClose => return Ok(data(skip, rest.len())),
+                Place::Length(left) => {
+                    let len = at_most(left, rest.len());
+                    self.place = match left - len as u64 {
+                        0 => Place::Done,
+                        left => Place::Length(left),
+                    };
+                    return Ok(data(skip, len));
+                }
+                Place::Chunk(left) => {
+                    let len = at_most(left, rest.len());
+                    self.place = match left - len as u64 {
+                        0 => Place::ChunkCr,
+                        left => Place::Chunk(left),
+                    };
+                    return Ok(data(skip, len));
                 }
                 Place::Size { .. }
                 | Place::Extension { .. }
@@ -159,35 +173,6 @@ impl BodyDecoder {
             self.place = self.read_framing(byte)?;
             skip += 1;
         }
-    }
-
-    fn take_data(&mut self, skip: usize, have: usize) -> Step {
-        let left = match self.place {
-            Place::Length(left) | Place::Chunk(left) => left,
-            Place::UntilClose
-            | Place::Size { .. }
-            | Place::Extension { .. }
-            | Place::SizeLf { .. }
-            | Place::ChunkCr
-            | Place::ChunkLf
-            | Place::TrailerStart
-            | Place::LastLf
-            | Place::Trailer
-            | Place::Done => u64::MAX,
-        };
-        let len = usize::try_from(left).unwrap_or(usize::MAX).min(have);
-        if len == 0 {
-            return Step::NeedMore { skip };
-        }
-        let left = left - len as u64;
-        self.place = match self.place {
-            Place::Length(_) if left == 0 => Place::Done,
-            Place::Length(_) => Place::Length(left),
-            Place::Chunk(_) if left == 0 => Place::ChunkCr,
-            Place::Chunk(_) => Place::Chunk(left),
-            other => other,
-        };
-        Step::Data { skip, len }
     }
 
     /// Reads one byte of framing.
@@ -274,5 +259,18 @@ impl BodyDecoder {
             .map_or(0, |at| at + 1);
         self.lines.truncate(complete);
         self.read_trailers().err().unwrap_or(fault)
+    }
+}
+
+fn at_most(left: u64, have: usize) -> usize {
+    usize::try_from(left).unwrap_or(usize::MAX).min(have)
+}
+
+/// Data if there is any, otherwise the wish for more.
+fn data(skip: usize, len: usize) -> Step {
+    if len == 0 {
+        Step::NeedMore { skip }
+    } else {
+        Step::Data { skip, len }
     }
 }

@@ -33,6 +33,10 @@ impl ResponseParser {
     ///
     /// # Errors
     /// The first rule that the head breaks, the same however it was cut.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the request parser's, and the method"
+    )]
     pub fn parse(
         &mut self,
         buf: &[u8],

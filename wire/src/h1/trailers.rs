@@ -109,12 +109,13 @@ impl Trailers {
     pub(crate) fn read(&mut self, lines: Vec<u8>) -> Result<(), Malformed> {
         self.fields.clear();
         self.fields.raw = lines;
-        self.fields
-            .read_lines(0, FIELDS_MAX)
-            .map_err(|fault| match fault {
-                Malformed::TooManyFields => Malformed::TrailersTooLarge,
-                other => other,
-            })
+        self.fields.read_lines(0, FIELDS_MAX).map_err(|fault| {
+            if fault == Malformed::TooManyFields {
+                Malformed::TrailersTooLarge
+            } else {
+                fault
+            }
+        })
     }
 
     /// Appends the lines of the fields that go on.
