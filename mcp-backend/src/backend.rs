@@ -9,25 +9,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{
-    HeaderName, HeaderValue, Method, Request, StatusCode,
-    header::{ALLOW, RETRY_AFTER},
-};
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode, header::ALLOW};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use rmcp::transport::streamable_http_server::{
-    StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager,
-};
 use serde::Serialize;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    body::{Answer, Cut, Tracked, json, refusal},
+    body::{Answer, Cut, Tracked, json, no_room, refusal},
     echo,
     fault::{Effect, Fault, FaultPlan, HEALTH_PATH, Outcome, Reset},
     journal::Journal,
     link::Link,
     load::{Kind, Load},
+    mcp::Mcp,
     options::Options,
     store::{Store, StoreError},
     streams,
@@ -35,13 +30,8 @@ use crate::{
     ws,
 };
 
-/// Legacy MCP sessions at a time; more are answered 503 until some end (idle
-/// ones after five minutes).
-pub(crate) const SESSIONS_MAX: usize = 10_000;
 /// Longest body of `POST /fault`, in bytes.
 const FAULT_BODY_MAX: usize = 64 * 1024;
-/// Said with 503 when there is no room.
-const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
 /// Names this region on every answer.
 const REGION_HEADER: HeaderName = HeaderName::from_static("x-backend-region");
 
@@ -50,8 +40,7 @@ pub(crate) struct Backend {
     options: Options,
     pub(crate) load: Arc<Load>,
     store: Arc<Store>,
-    mcp: StreamableHttpService<Regional, LocalSessionManager>,
-    sessions: Arc<LocalSessionManager>,
+    mcp: Mcp,
     journal: Mutex<Journal>,
     faults: Mutex<FaultPlan>,
     started: Instant,
@@ -93,24 +82,17 @@ impl Backend {
         );
         let load = Arc::new(Load::new(options.capacity));
         let closing = CancellationToken::new();
-        let sessions = Arc::new(LocalSessionManager::default());
         let server = Regional::new(
             options.region.clone(),
             Arc::clone(&store),
             Arc::clone(&load),
         );
-        let config = StreamableHttpServerConfig::default()
-            .with_allowed_hosts(options.allowed_hosts.clone())
-            .with_json_response(true)
-            .with_cancellation_token(closing.clone());
-        let mcp =
-            StreamableHttpService::new(move || Ok(server.clone()), Arc::clone(&sessions), config);
+        let mcp = Mcp::new(&options, server, closing.clone());
         Ok(Self {
             options,
             load,
             store,
             mcp,
-            sessions,
             journal: Mutex::default(),
             faults: Mutex::default(),
             started: Instant::now(),
@@ -186,7 +168,7 @@ impl Backend {
         let uri = request.uri().clone();
         let region = &self.options.region;
         let made = match uri.path() {
-            "/mcp" => Ok(self.mcp(request).await),
+            "/mcp" => Ok(self.mcp.answer(request).await),
             "/v3/echo" => Ok(echo::describe(request, region).await),
             "/v3/echo/body" => Ok(echo::stream(request)),
             "/v3/sse" => streams::events(&uri, region, self.closing.clone()),
@@ -198,19 +180,6 @@ impl Backend {
             }),
         };
         made.unwrap_or_else(|answer| *answer)
-    }
-
-    async fn mcp(&self, request: Request<Incoming>) -> Answer {
-        let opens_session = request.method() == Method::POST
-            && !request.headers().contains_key("mcp-session-id")
-            && !request.headers().contains_key("mcp-method");
-        if opens_session && self.sessions.sessions.read().await.len() >= SESSIONS_MAX {
-            return no_room("as many sessions as this server takes");
-        }
-        self.mcp
-            .handle(request)
-            .await
-            .map(|body| body.map_err(|never| match never {}).boxed_unsync())
     }
 
     /// What the fault in force puts in place of an answer, if anything.
@@ -253,7 +222,7 @@ impl Backend {
             capacity,
             utilization: share(in_flight, capacity),
             streams: self.load.streams(),
-            sessions: self.sessions.sessions.read().await.len(),
+            sessions: self.mcp.sessions().await,
             requests_total: self.load.requests(),
             cancelled_total: self.load.cancelled(),
             records: self.store.len(),
@@ -336,12 +305,6 @@ fn share(part: usize, whole: usize) -> f64 {
     } else {
         number(part) / number(whole)
     }
-}
-
-fn no_room(reason: &str) -> Answer {
-    let mut answer = refusal(StatusCode::SERVICE_UNAVAILABLE, reason);
-    answer.headers_mut().insert(RETRY_AFTER, RETRY_SECONDS);
-    answer
 }
 
 fn not_allowed(methods: &'static str) -> Answer {

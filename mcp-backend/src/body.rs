@@ -11,7 +11,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
+use http::{
+    HeaderValue, Response, StatusCode,
+    header::{CONTENT_TYPE, RETRY_AFTER},
+};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use serde::Serialize;
@@ -52,6 +55,15 @@ pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
 /// An answer that says in JSON what was wrong with the request.
 pub(crate) fn refusal(status: StatusCode, error: &str) -> Answer {
     json(status, &serde_json::json!({ "error": error }))
+}
+
+/// A refusal that says to come back in a second.
+pub(crate) fn no_room(reason: &str) -> Answer {
+    let mut answer = refusal(StatusCode::SERVICE_UNAVAILABLE, reason);
+    answer
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    answer
 }
 
 /// An answer without a body.

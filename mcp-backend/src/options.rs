@@ -21,6 +21,9 @@ pub struct Options {
     pub capacity: usize,
     /// TCP connections at a time. More wait in the listener's queue.
     pub connections_max: usize,
+    /// Legacy MCP sessions at a time. Opening more is answered 503; idle ones
+    /// end after five minutes.
+    pub sessions_max: usize,
     /// How long a stop waits for what is in flight.
     pub drain: Duration,
     /// File behind the records. `None`: they end with the process.
@@ -30,7 +33,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// No delay, any host, 10,000 requests and 10,000 connections at a time,
+    /// No delay, any host, 10,000 requests, connections and sessions at a time,
     /// 10 s of drain, records in memory, no faults.
     pub fn new(region: Region) -> Self {
         Self {
@@ -39,6 +42,7 @@ impl Options {
             allowed_hosts: Vec::new(),
             capacity: 10_000,
             connections_max: 10_000,
+            sessions_max: 10_000,
             drain: Duration::from_secs(10),
             store: None,
             faults: false,

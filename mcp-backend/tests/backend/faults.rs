@@ -1,10 +1,8 @@
 //! Each fault as a client meets it.
 
-mod common;
-
 use std::time::{Duration, Instant};
 
-use common::{next_json, options, start, within};
+use crate::common::{next_json, options, start, within};
 use http::StatusCode;
 use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
@@ -14,7 +12,7 @@ use tokio::{
 };
 
 /// Sends a request on a raw socket; returns what came, and how it ended.
-async fn raw(server: &common::Server, path: &str) -> (Vec<u8>, std::io::Result<()>) {
+async fn raw(server: &crate::common::Server, path: &str) -> (Vec<u8>, std::io::Result<()>) {
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let head = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();

@@ -1,7 +1,5 @@
 //! What every test needs: a backend on a free port and plain ways to talk to it.
 
-#![expect(dead_code, reason = "each test binary uses its part")]
-
 use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
@@ -18,17 +16,17 @@ use tokio::{
 };
 
 /// A test that waits longer than this has failed.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running backend.
-pub struct Server {
-    pub address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
-    pub task: JoinHandle<Result<(), ServeError>>,
+    pub(crate) task: JoinHandle<Result<(), ServeError>>,
 }
 
 /// Options for tests: a region and faults.
-pub fn options() -> Options {
+pub(crate) fn options() -> Options {
     Options {
         faults: true,
         ..Options::new("europe-west1".parse().unwrap())
@@ -36,7 +34,7 @@ pub fn options() -> Options {
 }
 
 /// Starts a backend on a free port.
-pub async fn start(options: Options) -> Server {
+pub(crate) async fn start(options: Options) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -51,17 +49,17 @@ pub async fn start(options: Options) -> Server {
 
 impl Server {
     /// Begins the stop.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         drop(self.stop.take());
     }
 
     /// Waits for the end of the stop.
-    pub async fn stopped(self) {
+    pub(crate) async fn stopped(self) {
         within(self.task).await.unwrap().unwrap();
     }
 
     /// One HTTP/1.1 connection.
-    pub async fn h1(&self) -> Client {
+    pub(crate) async fn h1(&self) -> Client {
         let stream = TcpStream::connect(self.address).await.unwrap();
         let (sender, connection) = conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection.with_upgrades());
@@ -69,7 +67,7 @@ impl Server {
     }
 
     /// One HTTP/2 connection with prior knowledge.
-    pub async fn h2(&self) -> Client {
+    pub(crate) async fn h2(&self) -> Client {
         let stream = TcpStream::connect(self.address).await.unwrap();
         let (sender, connection) =
             conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
@@ -80,24 +78,24 @@ impl Server {
     }
 
     /// Sends one request on a connection of its own and reads the answer.
-    pub async fn ask(&self, method: &str, path: &str, body: &str) -> Reply {
+    pub(crate) async fn ask(&self, method: &str, path: &str, body: &str) -> Reply {
         self.h1().await.ask(method, path, body).await
     }
 
     /// Sets a fault.
-    pub async fn fault(&self, fault: &Value) {
+    pub(crate) async fn fault(&self, fault: &Value) {
         let reply = self.ask("POST", "/fault", &fault.to_string()).await;
         assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
     }
 
     /// The load report.
-    pub async fn health(&self) -> (StatusCode, Value) {
+    pub(crate) async fn health(&self) -> (StatusCode, Value) {
         let reply = self.ask("GET", "/v3/health", "").await;
         (reply.status, reply.json())
     }
 
     /// Waits until the load report's `field` is `value`.
-    pub async fn until(&self, field: &str, value: u64) {
+    pub(crate) async fn until(&self, field: &str, value: u64) {
         within(async {
             while self.health().await.1[field] != value {
                 tokio::task::yield_now().await;
@@ -108,14 +106,14 @@ impl Server {
 }
 
 /// A client connection of either version.
-pub enum Client {
+pub(crate) enum Client {
     H1(conn::http1::SendRequest<Full<Bytes>>, SocketAddr),
     H2(conn::http2::SendRequest<Full<Bytes>>, SocketAddr),
 }
 
 impl Client {
     /// Sends a request as it is.
-    pub async fn send(
+    pub(crate) async fn send(
         &mut self,
         request: Request<Full<Bytes>>,
     ) -> Result<http::Response<Incoming>, hyper::Error> {
@@ -135,7 +133,7 @@ impl Client {
     }
 
     /// A request with the right authority for this version.
-    pub fn request(&self, method: &str, path: &str) -> http::request::Builder {
+    pub(crate) fn request(&self, method: &str, path: &str) -> http::request::Builder {
         let builder = Request::builder().method(method);
         match self {
             Self::H1(_, address) => builder.uri(path).header("host", address.to_string()),
@@ -144,7 +142,10 @@ impl Client {
     }
 
     /// Sends and reads to the end.
-    pub async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Result<Reply, hyper::Error> {
+    pub(crate) async fn exchange(
+        &mut self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Reply, hyper::Error> {
         let (parts, body) = self.send(request).await?.into_parts();
         let body = within(body.collect()).await?;
         let trailers = body.trailers().cloned();
@@ -157,7 +158,7 @@ impl Client {
     }
 
     /// Sends and reads to the end what has to succeed.
-    pub async fn ask(&mut self, method: &str, path: &str, body: &str) -> Reply {
+    pub(crate) async fn ask(&mut self, method: &str, path: &str, body: &str) -> Reply {
         let request = self
             .request(method, path)
             .body(Full::from(body.to_owned()))
@@ -166,13 +167,13 @@ impl Client {
     }
 
     /// Calls an MCP method of the modern era and returns the raw answer.
-    pub async fn modern(&mut self, method: &str, params: Value) -> http::Response<Incoming> {
+    pub(crate) async fn modern(&mut self, method: &str, params: Value) -> http::Response<Incoming> {
         let request = self.modern_request(method, params);
         self.send(request).await.unwrap()
     }
 
     /// The request for [`Client::modern`].
-    pub fn modern_request(&self, method: &str, mut params: Value) -> Request<Full<Bytes>> {
+    pub(crate) fn modern_request(&self, method: &str, mut params: Value) -> Request<Full<Bytes>> {
         let meta = json!({
             "io.modelcontextprotocol/protocolVersion": "2026-07-28",
             "io.modelcontextprotocol/clientCapabilities": {},
@@ -195,7 +196,7 @@ impl Client {
     }
 
     /// Calls a tool in the modern era and returns its result.
-    pub async fn tool(&mut self, name: &str, arguments: Value) -> Value {
+    pub(crate) async fn tool(&mut self, name: &str, arguments: Value) -> Value {
         let params = json!({ "name": name, "arguments": arguments });
         let answer = self.modern("tools/call", params).await;
         let body = within(answer.into_body().collect())
@@ -209,43 +210,43 @@ impl Client {
 }
 
 /// The headers that every MCP request needs.
-pub fn mcp_headers(builder: http::request::Builder) -> http::request::Builder {
+pub(crate) fn mcp_headers(builder: http::request::Builder) -> http::request::Builder {
     builder
         .header("content-type", "application/json")
         .header("accept", "application/json, text/event-stream")
 }
 
 /// An answer that was read to its end.
-pub struct Reply {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Bytes,
-    pub trailers: Option<HeaderMap>,
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) trailers: Option<HeaderMap>,
 }
 
 impl Reply {
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
 }
 
 /// Fails the test instead of hanging it.
-pub async fn within<T>(future: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future)
         .await
         .expect("took too long")
 }
 
 /// The next event of an SSE body, without its line of `data:`; `None` at the end.
-pub async fn next_event(body: &mut Incoming, rest: &mut String) -> Option<String> {
+pub(crate) async fn next_event(body: &mut Incoming, rest: &mut String) -> Option<String> {
     loop {
         if let Some((event, tail)) = rest.split_once("\n\n") {
             let event = event.to_owned();
-            *rest = tail.to_owned();
+            *rest = tail.into();
             return Some(event);
         }
         let data = within(body.frame()).await?.unwrap().into_data().ok()?;
@@ -254,7 +255,7 @@ pub async fn next_event(body: &mut Incoming, rest: &mut String) -> Option<String
 }
 
 /// The next event that carries JSON.
-pub async fn next_json(body: &mut Incoming, rest: &mut String) -> Option<Value> {
+pub(crate) async fn next_json(body: &mut Incoming, rest: &mut String) -> Option<Value> {
     loop {
         let event = next_event(body, rest).await?;
         let data: String = event

@@ -1,10 +1,8 @@
 //! The paths beside MCP, over real sockets.
 
-mod common;
-
 use std::time::{Duration, Instant};
 
-use common::{next_event, options, start, within};
+use crate::common::{next_event, options, start, within};
 use http::StatusCode;
 use http_body_util::{BodyExt, Full};
 use meridian_backend::Options;
@@ -187,7 +185,7 @@ async fn every_answer_but_health_is_delayed() {
         assert!(before.elapsed() >= delay, "{path}");
     }
     let slow = start(Options {
-        delay: Duration::from_secs(3600),
+        delay: Duration::from_hours(1),
         ..options()
     })
     .await;

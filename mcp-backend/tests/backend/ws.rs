@@ -1,8 +1,6 @@
 //! The WebSocket echo, over real sockets.
 
-mod common;
-
-use common::{Server, options, start, within};
+use crate::common::{Server, options, start, within};
 use futures_util::{SinkExt, StreamExt};
 use http::StatusCode;
 use tokio::net::TcpStream;
