@@ -86,3 +86,45 @@ fn spread(reader: &Reader<Vec<u8>>, tally: &mut Tally) -> Result<(), MaxMindDbEr
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use mmdb_writer::{IpVersion, Value};
+
+    use super::super::fixtures::{flat_city, flat_country, mmdb};
+    use super::*;
+
+    fn reader(records: &[(&str, Value)]) -> Reader<Vec<u8>> {
+        Reader::from_source(mmdb(IpVersion::V4, records)).unwrap()
+    }
+
+    #[test]
+    fn each_half_of_the_probe_meets_a_record_that_does_not_decode() {
+        let wrong = Value::map([("country_code", Value::from(49_u32))]);
+        let damaged = reader(&[("8.0.0.0/8", flat_country("US")), ("217.0.0.0/12", wrong)]);
+        assert!(walk(&damaged, &mut Tally::default()).is_err());
+        assert!(spread(&damaged, &mut Tally::default()).is_err());
+    }
+
+    #[test]
+    fn the_spread_addresses_leave_no_gap_of_a_slash_13() {
+        let mut met = vec![0_u32; 1 << 16];
+        for index in 0..PROBE_ADDRESSES {
+            let [first, second, ..] = index.wrapping_mul(PROBE_STRIDE).to_be_bytes();
+            met[usize::from(u16::from_be_bytes([first, second]))] += 1;
+        }
+        let longest_gap = met
+            .split(|count| *count > 0)
+            .map(<[u32]>::len)
+            .max()
+            .unwrap();
+        assert!(longest_gap < 8, "of /16: {longest_gap}");
+    }
+
+    #[test]
+    fn the_finest_detail_of_the_sample_is_the_databases() {
+        let city = flat_city("DE", "Berlin", (52.5, 13.4));
+        let mixed = reader(&[("8.0.0.0/8", flat_country("US")), ("91.0.0.0/8", city)]);
+        assert_eq!(probe(&mixed).unwrap().detail, Detail::City);
+    }
+}
