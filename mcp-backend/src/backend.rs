@@ -133,13 +133,15 @@ impl Backend {
         }
         let effect = self.draw(parts.uri.path());
         let half = self.options.delay / 2;
+        let rest = self.options.delay.saturating_sub(half);
         pause(half + effect.latency).await;
         if let Some(answer) = self.fail(effect, link).await? {
+            pause(rest).await;
             return Ok(answer);
         }
         let request = Request::from_parts(parts, body);
         if request.uri().path() == "/v3/ws/echo" {
-            pause(self.options.delay.saturating_sub(half)).await;
+            pause(rest).await;
             let held = ws::Held {
                 link: Arc::clone(link),
                 guard,
@@ -150,7 +152,7 @@ impl Backend {
             return Ok(answer);
         }
         let answer = self.route(request).await;
-        pause(self.options.delay.saturating_sub(half)).await;
+        pause(rest).await;
         Ok(answer.map(|body| {
             let body = Tracked { body, guard }.boxed_unsync();
             match effect.outcome {

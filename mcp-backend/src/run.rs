@@ -103,14 +103,17 @@ fn watch_signals(args: &BackendArgs, stop: &CancellationToken) -> io::Result<()>
     let heeds_interrupt = !args.exit_with_stdin;
     let stop = stop.clone();
     tokio::spawn(async move {
+        // Signals only: a parent may well close stdin and send one at once.
+        let mut asked = false;
         loop {
             tokio::select! {
                 _ = term.recv() => {}
                 _ = interrupt.recv() => if !heeds_interrupt { continue },
             }
-            if stop.is_cancelled() {
+            if asked {
                 std::process::exit(1);
             }
+            asked = true;
             stop.cancel();
         }
     });

@@ -29,6 +29,10 @@ use crate::{
 pub const IDLE: Duration = Duration::from_secs(90);
 /// Streams at a time on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 256;
+/// Fields and bytes of a head: more than an edge lets through (100, 64 KiB),
+/// because it adds its own.
+const FIELDS_MAX: usize = 256;
+const HEAD_MAX: u32 = 256 * 1024;
 /// HTTP/2 peers are asked for a sign of life this often...
 const PING: Duration = Duration::from_secs(30);
 /// ...and have this long to give it.
@@ -155,11 +159,13 @@ fn protocols() -> auto::Builder<TokioExecutor> {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE)
+        .max_headers(FIELDS_MAX)
         .keep_alive(true);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEAD_MAX)
         .keep_alive_interval(PING)
         .keep_alive_timeout(PONG);
     builder

@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::request::Parts;
+use http::{HeaderMap, request::Parts};
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     handler::server::{
@@ -337,20 +337,31 @@ fn retryable(class: Option<DataClass>) -> MetaObject {
 }
 
 /// The class that the edge admitted this request as. Without its header (no
-/// edge in front, stdio) anything goes; a word we do not know admits only
-/// what is public.
+/// edge in front, stdio) anything goes; a word we do not know, or more than
+/// one, admits only what is public.
 struct Admitted(DataClass);
 
 impl<S> FromContextPart<ToolCallContext<'_, S>> for Admitted {
     fn from_context_part(call: &mut ToolCallContext<'_, S>) -> Result<Self, ErrorData> {
-        let parts = call.request_context.extensions.get::<Parts>();
-        let header = parts.and_then(|parts| parts.headers.get("x-data-class"));
-        Ok(Self(
-            match header.map(|value| value.to_str().unwrap_or_default().parse()) {
-                None => DataClass::Tier1Pii,
-                Some(class) => class.unwrap_or(DataClass::Tier4Public),
-            },
-        ))
+        let headers = call
+            .request_context
+            .extensions
+            .get::<Parts>()
+            .map(|parts| &parts.headers);
+        Ok(Self(headers.map_or(DataClass::Tier1Pii, admitted_as)))
+    }
+}
+
+fn admitted_as(headers: &HeaderMap) -> DataClass {
+    let mut values = headers.get_all("x-data-class").iter();
+    match (values.next(), values.next()) {
+        (None, _) => DataClass::Tier1Pii,
+        (Some(class), None) => class
+            .to_str()
+            .ok()
+            .and_then(|class| class.parse().ok())
+            .unwrap_or(DataClass::Tier4Public),
+        (Some(_), Some(_)) => DataClass::Tier4Public,
     }
 }
 
@@ -398,6 +409,26 @@ mod tests {
         assert_eq!(class("echo"), None);
         assert_eq!(class("region_info"), Some(DataClass::Tier4Public));
         assert_eq!(class("records_put"), Some(DataClass::Tier3Operational));
+    }
+
+    #[test]
+    fn a_doubtful_admission_admits_only_what_is_public() {
+        let headers = |classes: &[&str]| {
+            let pairs = classes.iter().map(|class| {
+                (
+                    http::HeaderName::from_static("x-data-class"),
+                    class.parse().unwrap(),
+                )
+            });
+            admitted_as(&pairs.collect::<HeaderMap>())
+        };
+        assert_eq!(headers(&[]), DataClass::Tier1Pii);
+        assert_eq!(headers(&["tier_2_personal"]), DataClass::Tier2Personal);
+        assert_eq!(headers(&["TIER_1_PII"]), DataClass::Tier4Public);
+        assert_eq!(
+            headers(&["tier_1_pii", "tier_4_public"]),
+            DataClass::Tier4Public
+        );
     }
 
     #[test]

@@ -353,3 +353,48 @@ async fn an_early_end_of_the_reader_ends_the_stream() {
     drop((answer, client));
     server.until("in_flight", 0).await;
 }
+
+#[tokio::test]
+async fn a_head_as_large_as_an_edge_lets_through_is_read() {
+    let server = start(options()).await;
+    for mut client in [server.h1().await, server.h2().await] {
+        let mut request = client.request("GET", "/v3/echo");
+        for n in 0..150 {
+            request = request.header(format!("x-{n}"), "v".repeat(500));
+        }
+        let reply = client
+            .exchange(request.body(Full::default()).unwrap())
+            .await
+            .unwrap();
+        assert_eq!(
+            reply.json()["headers"]["x-149"].as_str().map(str::len),
+            Some(500)
+        );
+    }
+}
+
+#[tokio::test]
+async fn idle_connections_outlive_the_pool_of_an_edge_and_then_end() {
+    let server = start(options()).await;
+    let mut used = TcpStream::connect(server.address).await.unwrap();
+    used.write_all(b"GET /v3/status/204 HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        assert_ne!(within(used.read_buf(&mut head)).await.unwrap(), 0);
+    }
+    let unused = TcpStream::connect(server.address).await.unwrap();
+    // From here the clock is virtual: it jumps to the next deadline.
+    tokio::time::pause();
+    let start = tokio::time::Instant::now();
+    for mut stream in [used, unused] {
+        assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
+        assert!(
+            start.elapsed() >= Duration::from_secs(75),
+            "{:?}",
+            start.elapsed()
+        );
+        assert!(start.elapsed() <= meridian_backend::IDLE + Duration::from_secs(5));
+    }
+}

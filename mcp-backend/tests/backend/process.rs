@@ -132,6 +132,31 @@ fn a_child_ends_with_its_stdin_and_leaves_interrupts_to_its_parent() {
 }
 
 #[test]
+fn a_second_signal_ends_it_without_waiting() {
+    let mut backend = Running::start(&[ARGS, &["--faults", "--drain", "600"]].concat());
+    backend.ask(
+        "POST /fault HTTP/1.1",
+        r#"{"latency_ms":600000,"path":"/v3/echo"}"#,
+    );
+    let mut hanging = std::net::TcpStream::connect(&backend.address).unwrap();
+    hanging
+        .write_all(b"GET /v3/echo HTTP/1.1\r\nHost: x\r\n\r\n")
+        .unwrap();
+    while !backend
+        .ask("GET /v3/health HTTP/1.1", "")
+        .contains("\"in_flight\":1")
+    {}
+    backend.signal("TERM");
+    while std::net::TcpStream::connect(&backend.address).is_ok() {}
+    assert!(
+        backend.child.try_wait().unwrap().is_none(),
+        "it waits for the request"
+    );
+    backend.signal("TERM");
+    assert_eq!(backend.ended().code(), Some(1));
+}
+
+#[test]
 fn without_that_flag_the_end_of_stdin_means_nothing() {
     let mut backend = Running::start(ARGS);
     drop(backend.child.stdin.take());
