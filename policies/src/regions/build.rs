@@ -1,0 +1,327 @@
+//! From what is written to what is meant.
+//!
+//! Promises: every fault is reported, each at the place where it stands; a
+//! topology comes out even then, so that later checks find their own faults.
+
+use std::collections::HashSet;
+
+use meridian_geo::{Country, Point};
+
+use super::address;
+use super::compiled::{
+    ENDPOINTS_MAX, Endpoint, HotRegion, REGIONS_MAX, Region, Role, CompiledRegions, tag_of,
+};
+use super::failover::FailoverPolicy;
+use super::latency::LatencyMap;
+use super::raw::{
+    RawCurve, RawEndpoint, RawFailover, RawLatencyMatrix, RawLocation, RawRegion, RawRegionList,
+    RawRegions, RawRole, RawScoring, RawWeights,
+};
+use super::score::{Bracket, Curve, Scoring, Terms, cost_score};
+use crate::compile::CompileContext;
+use crate::yaml::{Mark, Spanned};
+use crate::{EndpointIndex, RegionIndex};
+
+/// Longest way that a matrix may claim: 10 s.
+const LATENCY_MAX_MS: f32 = 10_000.0;
+
+/// Compiles regions and everything that chooses among them; faults go to
+/// `ctx`.
+pub(crate) fn compile(raw: RawRegions, ctx: &mut CompileContext<'_>) -> CompiledRegions {
+    let edge_id = ctx.place.region;
+    let mut built = Build { ctx, regions: Vec::new(), endpoints: Vec::new() };
+    let shipped = RawScoring::default();
+    let raw_scoring = raw.scoring.as_ref().map_or(&shipped, |scoring| &scoring.value);
+    built.regions(raw.regions.map(|regions| regions.value).unwrap_or_default(), raw_scoring);
+    let listed = raw.latency_matrix.map_or_else(Vec::new, |matrix| built.matrix(&matrix.value));
+    let scoring = built.scoring(raw_scoring);
+    let failover = raw.traffic_policy.and_then(|policy| policy.value.failover);
+    let failover = built.failover(&failover.unwrap_or_default());
+    let Build { regions, endpoints, .. } = built;
+    let edge = position(&regions, edge_id);
+    let latency = LatencyMap::compile(&regions, &listed, edge);
+    let dearest = regions.iter().filter_map(|r| r.egress_per_gib).fold(0.0, f32::max);
+    CompiledRegions {
+        hot: (0u16..)
+            .zip(&regions)
+            .map(|(at, region)| HotRegion {
+                endpoints: region.endpoints.clone(),
+                role: region.role,
+                capacity: region.capacity,
+                weight: share(region.weight),
+                tie_break: region.tie_break,
+                cost: cost_score(region.egress_per_gib, dearest),
+                from_edge_ms: edge.and_then(|edge| latency.between(edge, RegionIndex(at))),
+            })
+            .collect(),
+        tags: tags(&endpoints),
+        latency,
+        all: regions,
+        endpoints,
+        edge,
+        scoring,
+        failover,
+    }
+}
+
+struct Build<'a, 'b> {
+    ctx: &'a mut CompileContext<'b>,
+    regions: Vec<Region>,
+    endpoints: Vec<Endpoint>,
+}
+
+impl Build<'_, '_> {
+    fn fault(&mut self, at: Mark, message: impl Into<String>, help: impl Into<String>) {
+        self.ctx.error_help(at, message, help);
+    }
+
+    fn regions(&mut self, raw: RawRegionList, scoring: &RawScoring) {
+        let mut seen: HashSet<String> = HashSet::new();
+        for region in raw {
+            let at = region.value.id.at;
+            let id = region.value.id.value.clone();
+            if self.regions.len() >= REGIONS_MAX {
+                return self.fault(at, "more than 512 regions", "an edge chooses among at most 512");
+            }
+            if !is_id(&id) {
+                self.fault(at, "this is no region id", "use letters, digits and `-`, at most 63");
+            }
+            if !seen.insert(id.clone()) {
+                self.fault(at, format!("the region `{id}` is defined twice"), "give it another id");
+                continue;
+            }
+            self.region(region.value, scoring);
+        }
+    }
+
+    fn region(&mut self, raw: RawRegion, scoring: &RawScoring) {
+        let id = raw.id.value;
+        let index = RegionIndex(u16::try_from(self.regions.len()).unwrap_or(u16::MAX));
+        let weight = raw.weight.as_ref().map_or(100, |weight| weight.value);
+        if let Some(given) = raw.weight.filter(|weight| weight.value > 100) {
+            self.fault(given.at, "a weight over 100", "write a percentage; 0 makes it a standby");
+        }
+        let role = match raw.role {
+            RawRole::Active if weight > 0 => Role::Active,
+            RawRole::Active | RawRole::Standby => Role::Standby,
+        };
+        let start = self.endpoints.len();
+        for endpoint in raw.endpoints {
+            self.endpoint(&id, index, endpoint);
+        }
+        let (country, city, place) = raw.location.map_or((None, None, None), |l| self.location(l));
+        let capacity = self.positive(raw.capacity, "a capacity is requests per second, above 0");
+        let egress = self.not_negative(raw.prices.egress_per_gib, "a price is not negative");
+        let ranked = scoring.tie_break.iter().flat_map(|pairs| &pairs.0).find(|(name, _)| name.value == id);
+        self.regions.push(Region {
+            tie_break: ranked.map_or(0.0, |(_, total)| total.value),
+            id,
+            country,
+            city,
+            place,
+            super_region: raw.super_region,
+            role,
+            weight: weight.min(100),
+            capacity,
+            compliance: raw.compliance,
+            egress_per_gib: egress,
+            endpoints: narrow(start)..narrow(self.endpoints.len()),
+        });
+    }
+
+    fn location(&mut self, raw: RawLocation) -> (Option<Country>, Option<String>, Option<Point>) {
+        let country = Country::parse(&raw.country.value);
+        if country.is_none() {
+            self.fault(raw.country.at, "no such country", "write two letters, as in `BE`");
+        }
+        let place = match (&raw.lat, &raw.lon) {
+            (Some(lat), Some(lon)) => {
+                let point = Point::new(lat.value, lon.value);
+                if point.is_none() {
+                    self.fault(lat.at, "not on the globe", "`lat` is -90 to 90, `lon` -180 to 180");
+                }
+                point
+            }
+            (Some(one), None) | (None, Some(one)) => {
+                self.fault(one.at, "a place needs both `lat` and `lon`", "write both or neither");
+                None
+            }
+            (None, None) => country.map(Country::centroid),
+        };
+        (country, raw.city, place)
+    }
+
+    fn endpoint(&mut self, region: &str, index: RegionIndex, raw: Spanned<RawEndpoint>) {
+        let at = raw.at;
+        if self.endpoints.len() >= ENDPOINTS_MAX {
+            return self.fault(at, "more than 4,096 endpoints", "put a balancer in front of some");
+        }
+        let address = match address::parse(&raw.value.url) {
+            Ok(address) => address,
+            Err((message, help)) => return self.fault(at, message, help),
+        };
+        let id = format!("{region}/{}://{}", address.scheme.as_str(), address.authority);
+        let tag = tag_of(&id);
+        if self.endpoints.iter().any(|other| other.tag == tag) {
+            return self.fault(at, "this endpoint is listed twice", "list each address once a region");
+        }
+        self.endpoints.push(Endpoint {
+            id,
+            region: index,
+            scheme: address.scheme,
+            host: address.host,
+            port: address.port,
+            authority: address.authority,
+            version: raw.value.version,
+            tag,
+        });
+    }
+
+    fn matrix(&mut self, raw: &RawLatencyMatrix) -> Vec<(RegionIndex, RegionIndex, f32)> {
+        let mut listed = Vec::new();
+        for (from, row) in &raw.0 {
+            let start = self.named(from);
+            for (to, ms) in &row.0 {
+                let end = self.named(to);
+                if !(0.0..=LATENCY_MAX_MS).contains(&ms.value) {
+                    self.fault(ms.at, "not a latency", "write milliseconds, 0 to 10000");
+                    continue;
+                }
+                if let (Some(start), Some(end)) = (start, end) {
+                    listed.push((start, end, ms.value));
+                }
+            }
+        }
+        listed
+    }
+
+    /// The region that a key names, else a fault with what was meant.
+    fn named(&mut self, id: &Spanned<String>) -> Option<RegionIndex> {
+        let found = position(&self.regions, &id.value);
+        if found.is_none() {
+            let known = self.regions.iter().map(|region| region.id.as_str());
+            self.ctx.unknown(id.at, ("region", &id.value), known);
+        }
+        found
+    }
+
+    fn scoring(&mut self, raw: &RawScoring) -> Scoring {
+        for (region, total) in raw.tie_break.iter().flat_map(|pairs| &pairs.0) {
+            self.named(region);
+            if !(0.0..=1_000.0).contains(&total.value) {
+                self.fault(total.at, "not a total", "write the sum of the matrix, 0 to 1000");
+            }
+        }
+        let scoring = self.weighted(&raw.weights);
+        let curve = raw.curve.map_or(Curve::Brackets, |curve| match curve {
+            RawCurve::Brackets => Curve::Brackets,
+            RawCurve::Smooth => Curve::Smooth,
+        });
+        let brackets = raw.latency_brackets.as_ref().map_or_else(
+            || scoring.brackets().to_vec(),
+            |raw| raw.iter().map(|b| Bracket { below_ms: b.below_ms, score: b.score }).collect(),
+        );
+        let beyond = raw.beyond.as_ref().map_or(scoring.beyond(), |beyond| beyond.value);
+        let at = raw.latency_brackets.as_ref().map(|brackets| brackets.at);
+        let at = at.or(raw.beyond.as_ref().map(|beyond| beyond.at)).unwrap_or_default();
+        scoring.clone().with_curve(curve, brackets, beyond).unwrap_or_else(|| {
+            self.fault(at, "the brackets make no curve", "1 to 16, ascending, scores 0 to 100");
+            scoring
+        })
+    }
+
+    fn weighted(&mut self, raw: &RawWeights) -> Scoring {
+        let default = Scoring::default();
+        let shipped = default.weights();
+        let given = [&raw.latency, &raw.load, &raw.compliance, &raw.cost];
+        let at = given.iter().find_map(|weight| weight.as_ref().map(|weight| weight.at));
+        let Some(at) = at else { return default };
+        let or = |given: &Option<Spanned<f32>>, shipped: f32| given.map_or(shipped, |w| w.value);
+        let weights = Terms {
+            latency: or(&raw.latency, shipped.latency),
+            load: or(&raw.load, shipped.load),
+            compliance: or(&raw.compliance, shipped.compliance),
+            cost: or(&raw.cost, shipped.cost),
+        };
+        default.clone().with_weights(weights).unwrap_or_else(|| {
+            self.fault(at, "these weights have no sum", "none below 0, at least one above");
+            default
+        })
+    }
+
+    fn failover(&mut self, raw: &RawFailover) -> FailoverPolicy {
+        let shipped = FailoverPolicy::default();
+        let policy = FailoverPolicy {
+            failed_unhealthy: self.percent(raw.failover_threshold, shipped.failed_unhealthy),
+            failed_errors: self.percent(raw.failover_error_threshold, shipped.failed_errors),
+            degraded_unhealthy: self.percent(raw.degraded_threshold, shipped.degraded_unhealthy),
+            degraded_errors: self.percent(raw.degraded_error_threshold, shipped.degraded_errors),
+            spill_at: self.percent(raw.spill_threshold, shipped.spill_at),
+            min_requests: raw.min_requests.unwrap_or(shipped.min_requests),
+            dwell: raw.dwell.map_or(shipped.dwell, |span| span.0),
+            failback_delay: raw.failback_delay.map_or(shipped.failback_delay, |span| span.0),
+            ramp: raw.ramp.map_or(shipped.ramp, |span| span.0),
+        };
+        let pairs = [
+            (raw.degraded_threshold, policy.degraded_unhealthy > policy.failed_unhealthy),
+            (raw.degraded_error_threshold, policy.degraded_errors > policy.failed_errors),
+        ];
+        for (given, crossed) in pairs {
+            if let Some(given) = given.filter(|_| crossed) {
+                self.fault(given.at, "degraded only after failed", "make it the smaller of the two");
+            }
+        }
+        policy
+    }
+
+    /// 1 to 100 percent as a share.
+    fn percent(&mut self, given: Option<Spanned<f32>>, default: f32) -> f32 {
+        let Some(given) = given else { return default };
+        if !(1.0..=100.0).contains(&given.value) {
+            self.fault(given.at, "not a percentage", "write 1 to 100");
+            return default;
+        }
+        given.value / 100.0
+    }
+
+    fn positive(&mut self, given: Option<Spanned<f32>>, help: &str) -> Option<f32> {
+        let given = given?;
+        if given.value <= 0.0 {
+            self.fault(given.at, "this is not above 0", help);
+        }
+        Some(given.value.max(1.0e-3))
+    }
+
+    fn not_negative(&mut self, given: Option<Spanned<f32>>, help: &str) -> Option<f32> {
+        let given = given?;
+        if given.value < 0.0 {
+            self.fault(given.at, "this is below 0", help);
+        }
+        Some(given.value.max(0.0))
+    }
+}
+
+fn position(regions: &[Region], id: &str) -> Option<RegionIndex> {
+    let at = regions.iter().position(|region| region.id == id)?;
+    u16::try_from(at).ok().map(RegionIndex)
+}
+
+fn is_id(id: &str) -> bool {
+    let valid = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    (1..=63).contains(&id.len()) && id.bytes().all(valid)
+}
+
+/// A percentage as a share.
+fn share(percent: u32) -> f32 {
+    f32::from(u16::try_from(percent.min(100)).unwrap_or(100)) / 100.0
+}
+
+fn narrow(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
+}
+
+fn tags(endpoints: &[Endpoint]) -> Vec<(u64, EndpointIndex)> {
+    let mut tags: Vec<_> = (0u32..).zip(endpoints).map(|(at, e)| (e.tag, EndpointIndex(at))).collect();
+    tags.sort_unstable();
+    tags
+}

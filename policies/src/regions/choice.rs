@@ -1,0 +1,205 @@
+//! What the choice of a region is asked and what it answers.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::score::Terms;
+use crate::residency::Permitted;
+use crate::{EndpointIndex, Facts, RegionIndex, Tick};
+
+/// Most endpoints one request may try.
+pub const TRIED_MAX: usize = 16;
+
+/// One region as it was weighed.
+#[derive(Copy, Clone, Debug, PartialEq)]
+pub struct Candidate {
+    /// Which region.
+    pub region: RegionIndex,
+    /// What took it out; `None` for those among which the score decided.
+    pub removed_by: Option<Removal>,
+    /// Weighted sum of the terms, 0 to 100; 0 where nothing was weighed.
+    pub score: f32,
+    /// The terms.
+    pub terms: Terms,
+}
+
+/// What took a region out, the hardest first.
+#[derive(Copy, Clone, Debug, Eq, PartialEq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Removal {
+    /// Data class or jurisdiction do not allow it.
+    Law,
+    /// The route does not.
+    RouteConstraint,
+    /// It has no endpoint.
+    NoEndpoints,
+    /// An operator drains it.
+    Draining,
+    /// No endpoint is healthy.
+    Unhealthy,
+    /// Every endpoint that could serve is ejected.
+    Ejected,
+    /// Every endpoint that could serve was tried by this request.
+    Tried,
+    /// It has failed, or waits for the failback delay; serves what no other
+    /// permitted region can.
+    Failed,
+    /// It serves only when no permitted active region can.
+    Standby,
+    /// It has few healthy endpoints, and this request is over its share.
+    Degraded,
+    /// It is coming back, and this request is over its share.
+    Recovering,
+    /// It is full, and this request is over its share.
+    Headroom,
+    /// This request is over the region's weight.
+    Weight,
+}
+
+impl Removal {
+    /// Stable name for receipts and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Law => "law",
+            Self::RouteConstraint => "route-constraint",
+            Self::NoEndpoints => "no-endpoints",
+            Self::Draining => "draining",
+            Self::Unhealthy => "unhealthy",
+            Self::Ejected => "ejected",
+            Self::Tried => "tried",
+            Self::Failed => "failed",
+            Self::Standby => "standby",
+            Self::Degraded => "degraded",
+            Self::Recovering => "recovering",
+            Self::Headroom => "headroom",
+            Self::Weight => "weight",
+        }
+    }
+}
+
+/// Endpoints that a request has tried: at most [`TRIED_MAX`], further ones are
+/// not remembered.
+#[derive(Copy, Clone, Debug, Default)]
+pub struct Tried {
+    endpoints: [Option<EndpointIndex>; TRIED_MAX],
+    count: usize,
+}
+
+impl Tried {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Remembers one.
+    pub fn add(&mut self, endpoint: EndpointIndex) {
+        if let Some(slot) = self.endpoints.get_mut(self.count) {
+            *slot = Some(endpoint);
+            self.count += 1;
+        }
+    }
+
+    /// How many are remembered.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether this is a first attempt.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Whether this one was tried.
+    pub fn contains(&self, endpoint: EndpointIndex) -> bool {
+        self.endpoints.iter().take(self.count).any(|tried| *tried == Some(endpoint))
+    }
+}
+
+/// A session's pin: [`super::endpoint_tag`] of the endpoint that holds it.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub struct Affinity(pub u64);
+
+/// What became of a session's pin.
+#[derive(Copy, Clone, Debug, Eq, PartialEq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AffinityOutcome {
+    /// There was none.
+    NotAsked,
+    /// The request goes where its session is.
+    Kept,
+    /// The session's region is not permitted for this request.
+    YieldedToLaw,
+    /// The session's endpoint is down, ejected, drained or was tried.
+    YieldedToHealth,
+    /// No such endpoint is configured any more.
+    Gone,
+}
+
+impl AffinityOutcome {
+    /// Stable name for receipts and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotAsked => "not-asked",
+            Self::Kept => "kept",
+            Self::YieldedToLaw => "yielded-to-law",
+            Self::YieldedToHealth => "yielded-to-health",
+            Self::Gone => "gone",
+        }
+    }
+}
+
+/// What [`super::select`] is asked.
+#[derive(Copy, Clone)]
+pub struct Ask<'a> {
+    /// The request's facts.
+    pub facts: &'a Facts<'a>,
+    /// What the law and the route allow.
+    pub permitted: &'a Permitted,
+    /// Endpoints that this request has tried.
+    pub tried: &'a Tried,
+    /// Where the request's session is, if it has one.
+    pub affinity: Option<Affinity>,
+    /// Now.
+    pub now: Tick,
+    /// Randomness; the same draw gives the same choice.
+    pub draw: u64,
+}
+
+/// The region and endpoint for one attempt. Only [`super::select`] makes one,
+/// only from a permit; it is the only thing a peer can be built from.
+#[derive(Copy, Clone, Debug, PartialEq)]
+pub struct Choice {
+    pub(super) region: RegionIndex,
+    pub(super) endpoint: EndpointIndex,
+    pub(super) affinity: AffinityOutcome,
+}
+
+impl Choice {
+    /// The region.
+    pub fn region(&self) -> RegionIndex {
+        self.region
+    }
+
+    /// The endpoint.
+    pub fn endpoint(&self) -> EndpointIndex {
+        self.endpoint
+    }
+
+    /// What became of the session's pin.
+    pub fn affinity(&self) -> AffinityOutcome {
+        self.affinity
+    }
+}
+
+/// Why no permitted region can serve.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub enum NoRegion {
+    /// Every permitted region is down, drained or without endpoints: 503.
+    AllDown {
+        /// When one may be back, 1 to 60 s.
+        retry_after: Duration,
+    },
+    /// Every usable endpoint of the permitted regions was tried.
+    Exhausted,
+}

@@ -1,0 +1,28 @@
+//! Regions: what they are, how far, in which state, and which one serves.
+
+mod address;
+mod build;
+mod choice;
+mod compiled;
+mod endpoint;
+pub(crate) mod failover;
+pub(crate) mod gates;
+mod latency;
+mod place;
+mod raw;
+mod score;
+mod select;
+
+pub(crate) use build::compile;
+pub use choice::{
+    Affinity, AffinityOutcome, Ask, Candidate, Choice, NoRegion, Removal, TRIED_MAX, Tried,
+};
+pub(crate) use compiled::{CompiledRegions, tag_of};
+pub use compiled::{ENDPOINTS_MAX, Endpoint, REGIONS_MAX, Region, Role, Scheme, endpoint_tag};
+pub use failover::{FailoverPolicy, RegionHealth};
+pub(crate) use raw::{RawLatencyMatrix, RawRegionList, RawRegions, RawScoring, RawTrafficPolicy};
+pub use score::Terms;
+pub use select::select;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,255 @@
+//! What a region is worth to a request: four terms and their weights.
+//!
+//! Promises: every term and the sum lie in 0..=100; weights are normalised, so
+//! only their ratios matter. Refuses weights that are negative or all zero.
+//! Source: the seed's "Region Selection Algorithm" (0.5 latency, 0.3 load,
+//! 0.2 compliance; brackets 20/50/100/150 ms to 100/90/70/50/20).
+
+use serde::Serialize;
+
+/// Terms of a score, each 0 (worst) to 100 (best).
+#[derive(Copy, Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Terms {
+    /// From the estimated round trip.
+    pub latency: f32,
+    /// Room left in the region.
+    pub load: f32,
+    /// Own jurisdiction 100, allowed 70, with an obligation 40.
+    pub compliance: f32,
+    /// Cheapest 100, dearest 0; 100 where no price is known.
+    pub cost: f32,
+}
+
+/// Weights, brackets and tie-break, as meant.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Scoring {
+    weights: Terms,
+    curve: Curve,
+    /// Ascending by `below_ms`, at most 16.
+    brackets: Vec<Bracket>,
+    beyond: f32,
+}
+
+/// How brackets are read.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Curve {
+    /// As steps, after the seed.
+    Brackets,
+    /// As points of a line, so that a millisecond never costs ten points.
+    Smooth,
+}
+
+impl Curve {
+    /// As it is written.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Brackets => "brackets",
+            Self::Smooth => "smooth",
+        }
+    }
+}
+
+/// Below so many milliseconds: so many points.
+#[derive(Copy, Clone, Debug, PartialEq)]
+pub(crate) struct Bracket {
+    pub(crate) below_ms: f32,
+    pub(crate) score: f32,
+}
+
+/// The seed's brackets.
+const BRACKETS: [Bracket; 4] = [
+    Bracket { below_ms: 20.0, score: 100.0 },
+    Bracket { below_ms: 50.0, score: 90.0 },
+    Bracket { below_ms: 100.0, score: 70.0 },
+    Bracket { below_ms: 150.0, score: 50.0 },
+];
+
+/// The seed's score beyond the last bracket.
+const BEYOND: f32 = 20.0;
+
+impl Default for Scoring {
+    fn default() -> Self {
+        Self {
+            weights: Terms { latency: 0.5, load: 0.3, compliance: 0.2, cost: 0.0 },
+            curve: Curve::Brackets,
+            brackets: BRACKETS.to_vec(),
+            beyond: BEYOND,
+        }
+    }
+}
+
+impl Scoring {
+    /// With other weights; they are divided by their sum. `None` if one is
+    /// negative or not finite, or all are zero.
+    pub(crate) fn with_weights(self, weights: Terms) -> Option<Self> {
+        let Terms { latency, load, compliance, cost } = weights;
+        let sum = latency + load + compliance + cost;
+        let valid = [latency, load, compliance, cost].iter().all(|w| w.is_finite() && *w >= 0.0);
+        (valid && sum.is_finite() && sum > 0.0).then(|| Self {
+            weights: Terms {
+                latency: latency / sum,
+                load: load / sum,
+                compliance: compliance / sum,
+                cost: cost / sum,
+            },
+            ..self
+        })
+    }
+
+    /// With another latency curve. `None` if the brackets do not ascend or a
+    /// score is outside 0..=100.
+    pub(crate) fn with_curve(self, curve: Curve, brackets: Vec<Bracket>, beyond: f32) -> Option<Self> {
+        let ascending = brackets.is_sorted_by(|a, b| a.below_ms < b.below_ms);
+        let scores = brackets.iter().map(|bracket| bracket.score).chain([beyond]);
+        let sane = scores.into_iter().all(|score| (0.0..=100.0).contains(&score))
+            && brackets.iter().all(|bracket| bracket.below_ms.is_finite() && bracket.below_ms > 0.0)
+            && !brackets.is_empty()
+            && brackets.len() <= 16;
+        (ascending && sane).then_some(Self { curve, brackets, beyond, ..self })
+    }
+
+    pub(crate) fn brackets(&self) -> &[Bracket] {
+        &self.brackets
+    }
+
+    pub(crate) fn beyond(&self) -> f32 {
+        self.beyond
+    }
+
+    pub(crate) fn curve(&self) -> Curve {
+        self.curve
+    }
+
+    /// Normalised weights, for `/snapshot`.
+    pub(crate) fn weights(&self) -> Terms {
+        self.weights
+    }
+
+    /// Points for a round trip; one that is unknown is beyond all brackets.
+    pub(crate) fn latency(&self, ms: Option<f32>) -> f32 {
+        let Some(ms) = ms else { return self.beyond };
+        match self.curve {
+            Curve::Brackets => self
+                .brackets
+                .iter()
+                .find(|bracket| ms < bracket.below_ms)
+                .map_or(self.beyond, |bracket| bracket.score),
+            Curve::Smooth => self.smooth(ms),
+        }
+    }
+
+    /// Straight lines between the middles of the brackets; flat before the
+    /// first, and from the last bracket's middle down to `beyond` at one and a
+    /// half times its end.
+    fn smooth(&self, ms: f32) -> f32 {
+        let mut start = 0.0;
+        let mut last: Option<(f32, f32)> = None;
+        let end = self.brackets.last().map_or(0.0, |bracket| bracket.below_ms * 1.5);
+        let middles = self.brackets.iter().map(|bracket| {
+            let middle = f32::midpoint(start, bracket.below_ms);
+            start = bracket.below_ms;
+            (middle, bracket.score)
+        });
+        for (at, score) in middles.chain([(end, self.beyond)]) {
+            if ms < at {
+                return last.map_or(score, |(from, high)| {
+                    high + (score - high) * (ms - from) / (at - from)
+                });
+            }
+            last = Some((at, score));
+        }
+        self.beyond
+    }
+
+    /// The weighted sum.
+    pub(crate) fn total(&self, terms: &Terms) -> f32 {
+        terms.latency * self.weights.latency
+            + terms.load * self.weights.load
+            + terms.compliance * self.weights.compliance
+            + terms.cost * self.weights.cost
+    }
+}
+
+/// Points for a load of 0 (idle) to 1 (full) and beyond.
+pub(crate) fn load_score(load: f32) -> f32 {
+    (100.0 * (1.0 - load)).clamp(0.0, 100.0)
+}
+
+/// Points for a price; `dearest` is the highest of all regions.
+pub(crate) fn cost_score(price: Option<f32>, dearest: f32) -> f32 {
+    match price {
+        Some(price) if dearest > 0.0 => (100.0 * (1.0 - price / dearest)).clamp(0.0, 100.0),
+        Some(_) | None => 100.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_seeds_brackets_hold_at_their_edges() {
+        let scoring = Scoring::default();
+        let cases = [(0.0, 100.0), (19.9, 100.0), (20.0, 90.0), (49.9, 90.0), (50.0, 70.0)];
+        let more = [(99.9, 70.0), (100.0, 50.0), (149.9, 50.0), (150.0, 20.0), (9_999.0, 20.0)];
+        for (ms, score) in cases.into_iter().chain(more) {
+            assert!((scoring.latency(Some(ms)) - score).abs() < f32::EPSILON, "{ms} ms");
+        }
+        assert!((scoring.latency(None) - 20.0).abs() < f32::EPSILON);
+    }
+
+    #[test]
+    fn the_seeds_sum_comes_out_with_the_seeds_weights() {
+        let terms = Terms { latency: 90.0, load: 50.0, compliance: 70.0, cost: 0.0 };
+        assert!((Scoring::default().total(&terms) - 74.0).abs() < 0.001);
+    }
+
+    #[test]
+    fn only_the_ratios_of_weights_matter() {
+        let terms = Terms { latency: 90.0, load: 50.0, compliance: 70.0, cost: 10.0 };
+        let weights = Terms { latency: 5.0, load: 3.0, compliance: 2.0, cost: 0.0 };
+        let scaled = Scoring::default().with_weights(weights).unwrap();
+        assert!((scaled.total(&terms) - 74.0).abs() < 0.001);
+    }
+
+    #[test]
+    fn weights_that_mean_nothing_are_refused() {
+        for weights in [
+            Terms::default(),
+            Terms { latency: -1.0, load: 2.0, ..Terms::default() },
+            Terms { latency: f32::NAN, ..Terms::default() },
+        ] {
+            assert_eq!(Scoring::default().with_weights(weights), None);
+        }
+    }
+
+    #[test]
+    fn a_smooth_curve_never_jumps_and_never_rises() {
+        let steps = Scoring::default();
+        let brackets = steps.brackets().to_vec();
+        let scoring = steps.with_curve(Curve::Smooth, brackets, BEYOND).unwrap();
+        let mut last = 100.0;
+        for tenth in 0..4_000u16 {
+            let score = scoring.latency(Some(f32::from(tenth) / 10.0));
+            assert!(score <= last + 0.001 && last - score < 0.2, "{tenth}: {last} to {score}");
+            last = score;
+        }
+        assert!((last - BEYOND).abs() < 0.001);
+    }
+
+    #[test]
+    fn brackets_out_of_order_are_refused() {
+        let brackets = vec![
+            Bracket { below_ms: 50.0, score: 90.0 },
+            Bracket { below_ms: 20.0, score: 100.0 },
+        ];
+        assert_eq!(Scoring::default().with_curve(Curve::Brackets, brackets, 20.0), None);
+    }
+
+    #[test]
+    fn the_dearest_region_gets_no_points_for_cost() {
+        for (price, score) in [(Some(0.12), 0.0), (Some(0.0), 100.0), (Some(0.06), 50.0), (None, 100.0)] {
+            assert!((cost_score(price, 0.12) - score).abs() < 0.01);
+        }
+    }
+}

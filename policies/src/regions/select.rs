@@ -1,0 +1,335 @@
+//! Which region and which endpoint serve an attempt.
+//!
+//! Promises: hard gates come before preferences. Only regions of the permit are
+//! looked at; among them drain, health and ejection decide first, then the
+//! failover state, then the score, then the session's pin, then the endpoint.
+//! The same snapshot, state, time and draw give the same choice; nothing is
+//! allocated once `candidates` has its size. Refuses to leave the permit in any
+//! need: what cannot be served inside is not served.
+
+use std::time::Duration;
+
+use super::choice::{AffinityOutcome, Ask, Candidate, Choice, NoRegion, Removal};
+use super::compiled::{HotRegion, Role};
+use super::endpoint::{self, Supply};
+use super::failover::Phase;
+use super::gates::{Gate, is_out};
+use super::latency::Origin;
+use super::score::{Terms, load_score};
+use crate::outliers::{OutlierPolicy, ProbeMode};
+use crate::residency::Standing;
+use crate::state::{RegionState, View, mix};
+use crate::{EndpointIndex, RegionIndex, Snapshot};
+
+/// Scores that differ by less are a tie: half a point.
+const TIE: f32 = 0.5;
+
+/// Salts that keep one draw's uses independent of each other.
+const SALT_SHARE: u64 = 1 << 32;
+const SALT_TIE: u64 = 2 << 32;
+
+/// Bounds of what a refused client is told to wait.
+const RETRY_AFTER: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(60);
+
+/// Chooses, and fills `candidates` with every region in index order, for the
+/// receipt.
+///
+/// # Errors
+/// Why no permitted region can serve; never a region outside the permit.
+pub fn select(
+    snapshot: &Snapshot,
+    view: &View,
+    ask: &Ask<'_>,
+    candidates: &mut Vec<Candidate>,
+) -> Result<Choice, NoRegion> {
+    let origin = snapshot.regions.latency.origin(&ask.facts.location);
+    let weighing = Weighing { snapshot, view, ask, origin };
+    candidates.clear();
+    let regions = (0u16..).map(RegionIndex).zip(&snapshot.regions.hot);
+    candidates.extend(regions.map(|(at, hot)| weighing.weigh(at, hot)));
+    let affinity = match weighing.pin() {
+        Pin::Kept(choice) => {
+            clear(candidates, choice.region);
+            return Ok(choice);
+        }
+        Pin::Not(outcome) => outcome,
+    };
+    let Some(region) = weighing.best(candidates) else {
+        return Err(weighing.none(candidates));
+    };
+    let endpoint = weighing.endpoint(region).ok_or(NoRegion::Exhausted)?;
+    Ok(Choice { region, endpoint, affinity })
+}
+
+fn clear(candidates: &mut [Candidate], region: RegionIndex) {
+    if let Some(candidate) = candidates.get_mut(region.index()) {
+        candidate.removed_by = None;
+    }
+}
+
+/// What becomes of a session's pin.
+enum Pin {
+    Kept(Choice),
+    Not(AffinityOutcome),
+}
+
+/// One request being weighed.
+struct Weighing<'a> {
+    snapshot: &'a Snapshot,
+    view: &'a View,
+    ask: &'a Ask<'a>,
+    origin: Origin<'a>,
+}
+
+impl Weighing<'_> {
+    fn weigh(&self, at: RegionIndex, hot: &HotRegion) -> Candidate {
+        let out = |removal| Candidate {
+            region: at,
+            removed_by: Some(removal),
+            score: 0.0,
+            terms: Terms::default(),
+        };
+        let Some(standing) = self.standing(at) else { return out(Removal::Law) };
+        if !self.ask.permitted.in_route(at) {
+            return out(Removal::RouteConstraint);
+        }
+        let Some(state) = self.view.region(at) else { return out(Removal::NoEndpoints) };
+        let load = state.load(hot.capacity, self.ask.now);
+        let terms = Terms {
+            latency: self.snapshot.regions.scoring.latency(self.round_trip(at, hot, state)),
+            load: load_score(load),
+            compliance: match standing {
+                Standing::Own => 100.0,
+                Standing::Allowed => 70.0,
+                Standing::Conditional => 40.0,
+            },
+            cost: hot.cost,
+        };
+        Candidate {
+            region: at,
+            removed_by: self.gate(at, hot, (state, load)),
+            score: self.snapshot.regions.scoring.total(&terms),
+            terms,
+        }
+    }
+
+    /// How the law stands to a region; `None` if it is not permitted.
+    fn standing(&self, at: RegionIndex) -> Option<Standing> {
+        let standing = self.ask.permitted.standing(at);
+        if standing.is_none() && is_out(Gate::Law) { Some(Standing::Allowed) } else { standing }
+    }
+
+    /// Estimate from the client, corrected by what this edge measures.
+    fn round_trip(&self, at: RegionIndex, hot: &HotRegion, state: &RegionState) -> Option<f32> {
+        let measured = state.path().round_trip_ms();
+        match (self.origin.estimate(at), measured, hot.from_edge_ms) {
+            (Some(estimate), Some(measured), Some(listed)) => {
+                Some(estimate.corrected(measured - listed))
+            }
+            (Some(estimate), Some(_) | None, Some(_) | None) => Some(estimate.corrected(0.0)),
+            (None, measured, Some(_) | None) => measured,
+        }
+    }
+
+    /// What takes a permitted region out. The order is that of hardness.
+    fn gate(
+        &self,
+        at: RegionIndex,
+        hot: &HotRegion,
+        (state, load): (&RegionState, f32),
+    ) -> Option<Removal> {
+        if state.drained_until() > self.ask.now {
+            return Some(Removal::Draining);
+        }
+        if let Supply::None(reason) = self.supply(hot, state) {
+            return Some(reason);
+        }
+        let (phase, phase_share) = self.phase(at, state);
+        if phase == Phase::Failed && !is_out(Gate::Failover) {
+            return Some(Removal::Failed);
+        }
+        let headroom = self.headroom(load);
+        match hot.role {
+            Role::Active if phase == Phase::Active && headroom >= 1.0 && hot.weight >= 1.0 => None,
+            Role::Standby if headroom > 0.0 => Some(Removal::Standby),
+            Role::Standby => Some(Removal::Headroom),
+            Role::Active => {
+                let when = |wanted| if phase == wanted { phase_share } else { 1.0 };
+                self.share(at, [
+                    (when(Phase::Recovering), Removal::Recovering),
+                    (headroom, Removal::Headroom),
+                    (when(Phase::Degraded), Removal::Degraded),
+                    (hot.weight, Removal::Weight),
+                ])
+            }
+        }
+    }
+
+    /// The region's place in its machine, caught up with now, and its share.
+    fn phase(&self, at: RegionIndex, state: &RegionState) -> (Phase, f32) {
+        if state.standing().phase == Phase::Active {
+            return (Phase::Active, 1.0);
+        }
+        let Some((standing, seen)) = self.view.settle(self.snapshot, at, self.ask.now) else {
+            return (Phase::Failed, 0.0);
+        };
+        let share = standing.share(seen, &self.snapshot.regions.failover, self.ask.now);
+        (standing.phase, share)
+    }
+
+    /// Share of a region's traffic that still fits: all up to the spill
+    /// threshold, none at full load, a straight line between.
+    fn headroom(&self, load: f32) -> f32 {
+        let from = self.snapshot.regions.failover.spill_at;
+        if load <= from {
+            return 1.0;
+        }
+        ((1.0 - load) / (1.0 - from).max(f32::EPSILON)).clamp(0.0, 1.0)
+    }
+
+    /// Holds a request back that is over the product of the shares; named is
+    /// the one that tipped it.
+    fn share(&self, at: RegionIndex, factors: [(f32, Removal); 4]) -> Option<Removal> {
+        let drawn = unit(mix(self.ask.draw, SALT_SHARE | u64::from(at.0)));
+        let mut share = 1.0;
+        factors.into_iter().find_map(|(factor, removal)| {
+            share *= factor;
+            (drawn >= share).then_some(removal)
+        })
+    }
+
+    /// The best region of the best tier; the tier's removals are taken back.
+    fn best(&self, candidates: &mut [Candidate]) -> Option<RegionIndex> {
+        let rank = |candidate: &Candidate| tier(candidate.removed_by);
+        let best = candidates.iter().filter_map(rank).min()?;
+        let mut top = f32::NEG_INFINITY;
+        for candidate in candidates.iter_mut().filter(|candidate| rank(candidate) == Some(best)) {
+            candidate.removed_by = None;
+            top = top.max(candidate.score);
+        }
+        let tied = candidates
+            .iter()
+            .filter(|candidate| candidate.removed_by.is_none() && candidate.score > top - TIE);
+        tied.map(|candidate| candidate.region).max_by(|a, b| self.tie(*a).total_cmp(&self.tie(*b)))
+    }
+
+    /// The decision matrix first; what it leaves open is drawn.
+    fn tie(&self, region: RegionIndex) -> f64 {
+        let total = self.snapshot.regions.hot.get(region.index()).map_or(0.0, |hot| hot.tie_break);
+        let drawn = unit(mix(self.ask.draw, SALT_TIE | u64::from(region.0)));
+        f64::from(total) + f64::from(drawn) * 1.0e-6
+    }
+
+    fn supply(&self, hot: &HotRegion, state: &RegionState) -> Supply {
+        let untroubled = state.is_untroubled(self.ask.now);
+        endpoint::supply(self.view, &hot.endpoints, self.ask, (self.policy(), untroubled))
+    }
+
+    fn policy(&self) -> &OutlierPolicy {
+        &self.snapshot.outliers.detection
+    }
+
+    fn endpoint(&self, region: RegionIndex) -> Option<EndpointIndex> {
+        let hot = self.snapshot.regions.hot.get(region.index())?;
+        let supply = self.supply(hot, self.view.region(region)?);
+        endpoint::pick(self.view, &hot.endpoints, self.ask, (self.policy(), supply))
+    }
+
+    /// A session stays where it is, unless law or health forbid it.
+    fn pin(&self) -> Pin {
+        let Some(pin) = self.ask.affinity else { return Pin::Not(AffinityOutcome::NotAsked) };
+        let found = self.snapshot.regions.endpoint_by_tag(pin.0);
+        let Some((endpoint, compiled)) =
+            found.and_then(|at| Some((at, self.snapshot.regions.endpoints.get(at.index())?)))
+        else {
+            return Pin::Not(AffinityOutcome::Gone);
+        };
+        let region = compiled.region;
+        if self.standing(region).is_none() || !self.ask.permitted.in_route(region) {
+            return Pin::Not(AffinityOutcome::YieldedToLaw);
+        }
+        let now = self.ask.now;
+        let drained = self.view.region(region).is_none_or(|state| state.drained_until() > now);
+        let usable = self.view.endpoint(endpoint).is_some_and(|state| state.is_usable(now));
+        if drained || !usable || self.ask.tried.contains(endpoint) {
+            return Pin::Not(AffinityOutcome::YieldedToHealth);
+        }
+        Pin::Kept(Choice { region, endpoint, affinity: AffinityOutcome::Kept })
+    }
+
+    /// Why there is nothing to choose from.
+    fn none(&self, candidates: &[Candidate]) -> NoRegion {
+        if candidates.iter().any(|candidate| candidate.removed_by == Some(Removal::Tried)) {
+            return NoRegion::Exhausted;
+        }
+        let waits = candidates.iter().filter_map(|candidate| self.wait(candidate));
+        let soonest = waits.min().unwrap_or(*RETRY_AFTER.end());
+        NoRegion::AllDown { retry_after: soonest.clamp(*RETRY_AFTER.start(), *RETRY_AFTER.end()) }
+    }
+
+    /// How long until a region that is out may be back.
+    fn wait(&self, candidate: &Candidate) -> Option<Duration> {
+        let state = self.view.region(candidate.region)?;
+        let now = self.ask.now;
+        match candidate.removed_by? {
+            Removal::Draining => Some(state.drained_until().saturating_sub(now)),
+            Removal::Ejected | Removal::Unhealthy => {
+                let hot = self.snapshot.regions.hot.get(candidate.region.index())?;
+                hot.endpoints.clone().filter_map(|at| self.back(EndpointIndex(at))).min()
+            }
+            Removal::Law
+            | Removal::RouteConstraint
+            | Removal::NoEndpoints
+            | Removal::Tried
+            | Removal::Failed
+            | Removal::Standby
+            | Removal::Degraded
+            | Removal::Recovering
+            | Removal::Headroom
+            | Removal::Weight => None,
+        }
+    }
+
+    fn back(&self, endpoint: EndpointIndex) -> Option<Duration> {
+        let state = self.view.endpoint(endpoint)?;
+        let ejected = state.ejected_until().saturating_sub(self.ask.now);
+        let check = self.snapshot.health_check();
+        let checks = match check.mode {
+            ProbeMode::Active if state.is_down() => check.interval * check.healthy_threshold,
+            ProbeMode::Active | ProbeMode::Off => Duration::ZERO,
+        };
+        Some(ejected.max(checks))
+    }
+}
+
+/// Which removals give way first when nothing better is left; `None` never
+/// does. A standby serves before a full or returning region is pushed further,
+/// a failed region only when all else is out.
+fn tier(removal: Option<Removal>) -> Option<u8> {
+    match removal {
+        None => Some(0),
+        Some(Removal::Weight | Removal::Degraded) => Some(1),
+        Some(Removal::Standby) => Some(2),
+        Some(Removal::Recovering | Removal::Headroom) => Some(3),
+        Some(Removal::Failed) => Some(4),
+        Some(
+            Removal::Law
+            | Removal::RouteConstraint
+            | Removal::NoEndpoints
+            | Removal::Draining
+            | Removal::Unhealthy
+            | Removal::Ejected
+            | Removal::Tried,
+        ) => None,
+    }
+}
+
+/// 0 to just under 1.
+#[expect(clippy::cast_precision_loss, reason = "24 bits fit an f32")]
+fn unit(random: u64) -> f32 {
+    (random >> 40) as f32 / (1u64 << 24) as f32
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,33 @@
+//! The gate before all preference: which regions the law allows.
+//!
+//! Promises: [`eligible`] is the only maker of [`Permitted`]; what is not
+//! known is treated as the policy says of unknown places, never as the best
+//! case; what a client says of itself can only make it stricter. Refuses: a
+//! request for which no configured region is allowed, with the jurisdiction,
+//! the rule and what would be needed.
+
+mod class;
+mod classify;
+mod compiled;
+mod countries;
+mod gate;
+mod obligations;
+mod raw;
+mod set;
+
+pub use class::DataClass;
+pub use classify::{ClassSource, Classified, classify};
+pub(crate) use classify::{CompiledClassify, compile_classify};
+pub use compiled::{CrossBorder, Encryption, Jurisdiction, Storage};
+pub(crate) use compiled::{CompiledResidency, compile};
+pub(crate) use countries::CountrySet;
+pub use gate::{Permitted, RefusalRule, ResidencyRefusal, Standing, eligible};
+pub use obligations::{Obligation, Obligations};
+pub(crate) use raw::{
+    RawClassification, RawClassify, RawJurisdictions, RawKnownRegions, RawResidencySet, RawSwitch,
+    RawUnknownLocation,
+};
+pub use set::RegionSet;
+
+#[cfg(test)]
+mod tests;

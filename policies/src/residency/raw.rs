@@ -1,0 +1,84 @@
+//! serde mirror of `jurisdictions`, `data_classification`, `unknown_location`,
+//! `known_regions`, `residency` and `classify`.
+
+use serde::Deserialize;
+
+use super::class::DataClass;
+use super::compiled::{CrossBorder, Encryption, Storage};
+use super::obligations::Obligation;
+use crate::yaml::{OnOff, Pairs, Spanned};
+
+pub(crate) type RawJurisdictions = Vec<Spanned<RawJurisdiction>>;
+pub(crate) type RawUnknownLocation = Spanned<String>;
+pub(crate) type RawKnownRegions = Vec<Spanned<String>>;
+pub(crate) type RawSwitch = OnOff;
+
+/// The keys of this family, as they come out of the merge.
+pub(crate) struct RawResidencySet {
+    pub(crate) jurisdictions: Option<Spanned<RawJurisdictions>>,
+    pub(crate) data_classification: Option<Spanned<RawClassification>>,
+    pub(crate) unknown_location: Option<Spanned<RawUnknownLocation>>,
+    pub(crate) known_regions: Option<Spanned<RawKnownRegions>>,
+    pub(crate) residency: Option<Spanned<RawSwitch>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawJurisdiction {
+    pub(super) id: Spanned<String>,
+    pub(super) countries: Spanned<Vec<Spanned<String>>>,
+    pub(super) regulation: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) own_regions: Vec<Spanned<String>>,
+    pub(super) cross_border: Spanned<CrossBorder>,
+    pub(super) allowed_regions: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) protects: Option<DataClass>,
+    #[serde(default)]
+    pub(super) obligations: Vec<Obligation>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawClassification {
+    pub(super) tier_1_pii: Option<Spanned<RawTier>>,
+    pub(super) tier_2_personal: Option<Spanned<RawTier>>,
+    pub(super) tier_3_operational: Option<Spanned<RawTier>>,
+    pub(super) tier_4_public: Option<Spanned<RawTier>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTier {
+    pub(super) description: Option<String>,
+    pub(super) storage: Spanned<Storage>,
+    pub(super) encryption: Encryption,
+    pub(super) retention: Option<Spanned<String>>,
+    pub(super) cross_border: RawClassRule,
+}
+
+/// What a class says of borders.
+#[derive(Copy, Clone, Debug, Eq, PartialEq, Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawClassRule {
+    Prohibited,
+    WithConsent,
+    Allowed,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawClassify {
+    pub(super) default: Option<DataClass>,
+    #[serde(default)]
+    pub(super) methods: Pairs<String, DataClass>,
+    pub(super) mcp: Option<RawMcpClasses>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawMcpClasses {
+    #[serde(default)]
+    pub(super) methods: Pairs<String, DataClass>,
+    #[serde(default)]
+    pub(super) tools: Pairs<String, DataClass>,
+}

@@ -1,0 +1,577 @@
+//! A tree to a type, with serde.
+//!
+//! Unknown fields are collected, all of them; a fault of type or value ends
+//! the value it is in. Types are strict: text does not become a number, a
+//! number becomes text only in its own spelling, `yes` is not a boolean.
+
+use std::cell::RefCell;
+use std::fmt;
+
+use serde::de::value::{StrDeserializer, U32Deserializer};
+use serde::de::{
+    self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error as _,
+    IntoDeserializer, MapAccess, SeqAccess, VariantAccess, Visitor,
+};
+
+use super::node::{Key, Node, Scalar, Style, Value};
+use super::spanned::SPANNED;
+use super::{Fault, Mark, nearest};
+
+/// Builds a `T`, adding to `faults` what is wrong. `None` if it could not be
+/// built; unknown fields alone still give the value, beside their faults.
+pub(crate) fn from_node<T: DeserializeOwned>(node: &Node, faults: &mut Vec<Fault>) -> Option<T> {
+    let sink = RefCell::new(Vec::new());
+    let built = T::deserialize(At { node, sink: &sink });
+    faults.append(&mut sink.into_inner());
+    match built {
+        Ok(value) => Some(value),
+        Err(problem) => {
+            faults.push(Fault {
+                at: problem.at.unwrap_or(node.at),
+                message: problem.message,
+                help: problem.help,
+            });
+            None
+        }
+    }
+}
+
+/// serde's error with a place, which the innermost value gives it.
+#[derive(Debug)]
+struct Problem {
+    at: Option<Mark>,
+    message: String,
+    help: Option<String>,
+}
+
+impl Problem {
+    fn at(mut self, at: Mark) -> Self {
+        self.at.get_or_insert(at);
+        self
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl de::Error for Problem {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self { at: None, message: message.to_string(), help: None }
+    }
+
+    fn invalid_type(unexpected: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        Self::custom(format_args!("expected {expected}, found {unexpected}"))
+    }
+
+    fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
+        Self {
+            at: None,
+            message: format!("`{variant}` is not known here"),
+            help: Some(one_of(variant, expected)),
+        }
+    }
+
+    fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
+        Self {
+            at: None,
+            message: format!("unknown key `{field}`"),
+            help: Some(one_of(field, expected)),
+        }
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self::custom(format_args!("the key `{field}` is missing"))
+    }
+}
+
+fn one_of(word: &str, expected: &'static [&'static str]) -> String {
+    if let Some(meant) = nearest(word, expected.iter().copied()) {
+        return format!("did you mean `{meant}`?");
+    }
+    match expected {
+        [] => "no key is known here".to_owned(),
+        [only] => format!("known here: `{only}`"),
+        [..] => format!("known here: `{}`", expected.join("`, `")),
+    }
+}
+
+type Sink = RefCell<Vec<Fault>>;
+
+/// A node about to become something.
+#[derive(Copy, Clone)]
+struct At<'a> {
+    node: &'a Node,
+    sink: &'a Sink,
+}
+
+impl<'a> At<'a> {
+    fn child(self, node: &'a Node) -> Self {
+        Self { node, sink: self.sink }
+    }
+
+    fn wrong<T>(self, expected: &str) -> Result<T, Problem> {
+        let found = match &self.node.value {
+            Value::Null => "nothing".to_owned(),
+            Value::Seq(_) => "a list".to_owned(),
+            Value::Map(_) => "a mapping".to_owned(),
+            Value::Scalar(scalar) => match scalar.style {
+                Style::Plain => format!("`{}`", scalar.text),
+                Style::Text => format!("the text `{}`", shorten(&scalar.text)),
+                Style::Resolved => "what this reference brings in".to_owned(),
+            },
+        };
+        Err(Problem::custom(format_args!("expected {expected}, found {found}")).at(self.node.at))
+    }
+
+    /// A scalar that may be a number or a boolean.
+    fn loose(self, expected: &str) -> Result<&'a str, Problem> {
+        match &self.node.value {
+            Value::Scalar(Scalar { text, style: Style::Plain | Style::Resolved }) => Ok(text),
+            Value::Scalar(_) | Value::Null | Value::Seq(_) | Value::Map(_) => self.wrong(expected),
+        }
+    }
+
+    fn integer<T: std::str::FromStr>(self, expected: &str) -> Result<T, Problem> {
+        let text = self.loose(expected)?;
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        let plain = !digits.is_empty()
+            && digits.bytes().all(|b| b.is_ascii_digit())
+            && (digits.len() == 1 || !digits.starts_with('0'));
+        match text.parse() {
+            Ok(number) if plain => Ok(number),
+            Ok(_) | Err(_) => self.wrong(expected),
+        }
+    }
+
+    fn float(self) -> Result<f64, Problem> {
+        let text = self.loose("a number")?;
+        let plain = text.bytes().all(|b| b.is_ascii_digit() || b".-+eE".contains(&b));
+        match text.parse::<f64>() {
+            Ok(number) if plain && number.is_finite() => Ok(number),
+            Ok(_) | Err(_) => self.wrong("a number"),
+        }
+    }
+
+    fn seq(self) -> Result<Items<'a>, Problem> {
+        match &self.node.value {
+            Value::Seq(items) => Ok(Items { items: items.iter(), of: self }),
+            Value::Null | Value::Scalar(_) | Value::Map(_) => self.wrong("a list"),
+        }
+    }
+
+    fn map(self) -> Result<Entries<'a>, Problem> {
+        match &self.node.value {
+            Value::Map(entries) => {
+                Ok(Entries { entries: entries.iter(), value: None, known: None, of: self })
+            }
+            Value::Null | Value::Scalar(_) | Value::Seq(_) => self.wrong("a mapping"),
+        }
+    }
+}
+
+fn shorten(text: &str) -> String {
+    let mut short: String = text.chars().take(60).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}
+
+macro_rules! integers {
+    ($($method:ident $visit:ident $type:ty, $expected:literal;)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+            let number: $type = self.integer($expected)?;
+            visitor.$visit(number).map_err(|e: Problem| e.at(self.node.at))
+        }
+    )*};
+}
+
+impl<'de> Deserializer<'de> for At<'_> {
+    type Error = Problem;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        match &self.node.value {
+            Value::Null => self.deserialize_unit(visitor),
+            Value::Seq(_) => self.deserialize_seq(visitor),
+            Value::Map(_) => self.deserialize_map(visitor),
+            Value::Scalar(Scalar { text, style: Style::Plain }) => match text.as_str() {
+                "true" | "false" => self.deserialize_bool(visitor),
+                text if text.parse::<u64>().is_ok() => self.deserialize_u64(visitor),
+                text if text.parse::<i64>().is_ok() => self.deserialize_i64(visitor),
+                _ => self.deserialize_f64(visitor),
+            },
+            Value::Scalar(_) => self.deserialize_str(visitor),
+        }
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        match self.loose("true or false")? {
+            "true" => visitor.visit_bool(true),
+            "false" => visitor.visit_bool(false),
+            _ => self.wrong("true or false"),
+        }
+    }
+
+    integers! {
+        deserialize_i8 visit_i8 i8, "a whole number from -128 to 127";
+        deserialize_i16 visit_i16 i16, "a whole number from -32768 to 32767";
+        deserialize_i32 visit_i32 i32, "a whole number";
+        deserialize_i64 visit_i64 i64, "a whole number";
+        deserialize_u8 visit_u8 u8, "a whole number from 0 to 255";
+        deserialize_u16 visit_u16 u16, "a whole number from 0 to 65535";
+        deserialize_u32 visit_u32 u32, "a whole number from 0 to 4294967295";
+        deserialize_u64 visit_u64 u64, "a whole number, not negative";
+    }
+
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        self.deserialize_f64(visitor)
+    }
+
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        visitor.visit_f64(self.float()?).map_err(|e: Problem| e.at(self.node.at))
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        match &self.node.value {
+            Value::Scalar(scalar) => {
+                visitor.visit_str(&scalar.text).map_err(|e: Problem| e.at(self.node.at))
+            }
+            Value::Null | Value::Seq(_) | Value::Map(_) => self.wrong("text"),
+        }
+    }
+
+    fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        self.deserialize_str(visitor)
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        self.deserialize_str(visitor)
+    }
+
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        self.deserialize_str(visitor)
+    }
+
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        self.deserialize_str(visitor)
+    }
+
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        self.deserialize_str(visitor)
+    }
+
+    /// A key that is there with nothing behind it is a fault, not an absence:
+    /// an indentation that slipped must not switch a default on.
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        match &self.node.value {
+            Value::Null => visitor.visit_unit(),
+            Value::Scalar(_) | Value::Seq(_) | Value::Map(_) => self.wrong("nothing"),
+        }
+    }
+
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Problem> {
+        self.deserialize_unit(visitor)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Problem> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        visitor.visit_seq(self.seq()?).map_err(|e| e.at(self.node.at))
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Problem> {
+        self.deserialize_seq(visitor)
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        _: usize,
+        visitor: V,
+    ) -> Result<V::Value, Problem> {
+        if name == SPANNED {
+            return visitor.visit_seq(Place { step: 0, of: self });
+        }
+        self.deserialize_seq(visitor)
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        visitor.visit_map(self.map()?).map_err(|e| e.at(self.node.at))
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Problem> {
+        let entries = Entries { known: Some(fields), ..self.map()? };
+        visitor.visit_map(entries).map_err(|e| e.at(self.node.at))
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Problem> {
+        let choice = match &self.node.value {
+            Value::Scalar(scalar) => Choice { name: &scalar.text, at: self.node.at, inner: None, of: self },
+            Value::Map(entries) => match entries.as_slice() {
+                [(Key { at, text }, inner)] => {
+                    Choice { name: text, at: *at, inner: Some(inner), of: self }
+                }
+                [..] => return self.wrong(&format!("one of `{}`", variants.join("`, `"))),
+            },
+            Value::Null | Value::Seq(_) => {
+                return self.wrong(&format!("one of `{}`", variants.join("`, `")));
+            }
+        };
+        visitor.visit_enum(choice)
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        visitor.visit_unit()
+    }
+}
+
+struct Items<'a> {
+    items: std::slice::Iter<'a, Node>,
+    of: At<'a>,
+}
+
+impl<'de> SeqAccess<'de> for Items<'_> {
+    type Error = Problem;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Problem> {
+        let Some(node) = self.items.next() else { return Ok(None) };
+        seed.deserialize(self.of.child(node)).map(Some).map_err(|e| e.at(node.at))
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.items.len())
+    }
+}
+
+struct Entries<'a> {
+    entries: std::slice::Iter<'a, (Key, Node)>,
+    value: Option<&'a Node>,
+    /// The fields of a struct; others are reported and skipped.
+    known: Option<&'static [&'static str]>,
+    of: At<'a>,
+}
+
+impl<'de> MapAccess<'de> for Entries<'_> {
+    type Error = Problem;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Problem> {
+        for (key, node) in self.entries.by_ref() {
+            if let Some(known) = self.known
+                && !known.contains(&key.text.as_str())
+            {
+                let problem = Problem::unknown_field(&key.text, known);
+                self.of.sink.borrow_mut().push(Fault {
+                    at: key.at,
+                    message: problem.message,
+                    help: problem.help,
+                });
+                continue;
+            }
+            self.value = Some(node);
+            let at = Mark { ..key.at };
+            let key = KeyText { text: &key.text, at };
+            return seed.deserialize(key).map(Some).map_err(|e| e.at(at));
+        }
+        Ok(None)
+    }
+
+    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Problem> {
+        let Some(node) = self.value.take() else {
+            return Err(Problem::custom("a value was asked for before its key"));
+        };
+        seed.deserialize(self.of.child(node)).map_err(|e| e.at(node.at))
+    }
+}
+
+/// A key, which can be asked for its place as values can.
+#[derive(Copy, Clone)]
+struct KeyText<'a> {
+    text: &'a str,
+    at: Mark,
+}
+
+impl<'de> Deserializer<'de> for KeyText<'_> {
+    type Error = Problem;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        visitor.visit_str(self.text)
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        _: usize,
+        visitor: V,
+    ) -> Result<V::Value, Problem> {
+        if name == SPANNED { visitor.visit_seq(KeyPlace { step: 0, of: self }) } else { self.deserialize_any(visitor) }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Problem> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Problem> {
+        let name: StrDeserializer<'_, Problem> = self.text.into_deserializer();
+        visitor.visit_enum(name)
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf
+        option unit unit_struct seq tuple map struct identifier ignored_any
+    }
+}
+
+fn place_part(at: Mark, step: u8) -> Option<u32> {
+    match step {
+        0 => Some(at.file),
+        1 => Some(at.line),
+        2 => Some(at.column),
+        3 => Some(at.len),
+        4.. => None,
+    }
+}
+
+/// Hands a place and then the value to [`super::Spanned`].
+struct Place<'a> {
+    step: u8,
+    of: At<'a>,
+}
+
+impl<'de> SeqAccess<'de> for Place<'_> {
+    type Error = Problem;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Problem> {
+        let part = place_part(self.of.node.at, self.step);
+        self.step = self.step.saturating_add(1);
+        match part {
+            Some(number) => seed.deserialize(U32Deserializer::new(number)).map(Some),
+            None => seed.deserialize(self.of).map(Some),
+        }
+    }
+}
+
+struct KeyPlace<'a> {
+    step: u8,
+    of: KeyText<'a>,
+}
+
+impl<'de> SeqAccess<'de> for KeyPlace<'_> {
+    type Error = Problem;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Problem> {
+        let part = place_part(self.of.at, self.step);
+        self.step = self.step.saturating_add(1);
+        match part {
+            Some(number) => seed.deserialize(U32Deserializer::new(number)).map(Some),
+            None => seed.deserialize(self.of).map(Some),
+        }
+    }
+}
+
+/// `name`, or `name: content`.
+struct Choice<'a> {
+    name: &'a str,
+    at: Mark,
+    inner: Option<&'a Node>,
+    of: At<'a>,
+}
+
+impl<'de> EnumAccess<'de> for Choice<'_> {
+    type Error = Problem;
+    type Variant = Self;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), Problem> {
+        let name: StrDeserializer<'_, Problem> = self.name.into_deserializer();
+        let variant = seed.deserialize(name).map_err(|e| e.at(self.at))?;
+        Ok((variant, self))
+    }
+}
+
+impl<'a> Choice<'a> {
+    fn content(&self) -> Result<At<'a>, Problem> {
+        match self.inner {
+            Some(node) => Ok(self.of.child(node)),
+            None => Err(Problem::custom(format_args!("`{}` needs a value", self.name)).at(self.at)),
+        }
+    }
+}
+
+impl<'de> VariantAccess<'de> for Choice<'_> {
+    type Error = Problem;
+
+    fn unit_variant(self) -> Result<(), Problem> {
+        match self.inner {
+            None => Ok(()),
+            Some(_) => {
+                Err(Problem::custom(format_args!("`{}` takes no value", self.name)).at(self.at))
+            }
+        }
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Problem> {
+        let content = self.content()?;
+        seed.deserialize(content).map_err(|e| e.at(content.node.at))
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Problem> {
+        self.content()?.deserialize_seq(visitor)
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Problem> {
+        self.content()?.deserialize_struct("", fields, visitor)
+    }
+}
