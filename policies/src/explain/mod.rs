@@ -1,3 +1,245 @@
-//! Decisions for hypothetical requests, and receipts for people.
+//! Decisions for requests that nobody sent, and receipts for people.
 //!
-//! OWNER OF THIS FOLDER: replaces everything.
+//! Promises: an explanation runs the same functions in the same order as a
+//! request does, and changes nothing: limits are not counted, bodies are not
+//! inspected. With the view of a fresh [`crate::State`] it is what an idle,
+//! healthy process answers. Both forms share their keys.
+
+mod json;
+mod table;
+
+use meridian_geo::Location;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::regions::{Ask, Candidate, NoRegion, Removal, Terms, Tried, select};
+use crate::residency::{Classified, Permitted, classify, eligible};
+use crate::state::View;
+use crate::{Facts, RegionIndex, RejectReason, Route, RouteAction, Snapshot, Tick, Verdict, access};
+
+pub use json::receipt_json;
+
+/// The decision for one request, with everything that led to it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Explanation {
+    /// `forward`, `refuse`, or `answer` where the edge answers by itself.
+    pub verdict: &'static str,
+    /// The region that would serve.
+    pub region: Option<String>,
+    /// The endpoint that would serve.
+    pub endpoint: Option<String>,
+    /// Status of the edge's own answer; `null` when forwarded.
+    pub status: Option<u16>,
+    /// Name of the refusal; `null` unless refused.
+    pub reason: Option<&'static str>,
+    /// One sentence on the refusal; `null` unless refused.
+    pub detail: Option<String>,
+    /// Seconds after which it is worth trying again.
+    pub retry_after_s: Option<u64>,
+    /// Where the client is.
+    pub location: Value,
+    /// The route; `null`: none matches.
+    pub route: Option<String>,
+    /// Data class; `null` when refused before it mattered.
+    pub data_class: Option<&'static str>,
+    /// Who said so.
+    pub data_class_by: Option<&'static str>,
+    /// The client's jurisdiction.
+    pub jurisdiction: Option<String>,
+    /// Regions that the law allows, before health and route.
+    pub permitted: Vec<String>,
+    /// What must be done when the chosen region serves.
+    pub obligations: Vec<&'static str>,
+    /// Every region as it was weighed.
+    pub candidates: Vec<ExplainedCandidate>,
+}
+
+/// One region as it was weighed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ExplainedCandidate {
+    /// Its id.
+    pub region: String,
+    /// What took it out; `null` for those among which the score decided.
+    pub removed_by: Option<&'static str>,
+    /// Weighted sum of the terms.
+    pub score: f32,
+    /// The terms.
+    pub terms: Terms,
+}
+
+/// Decides on `facts` as the request path would, and says why.
+#[expect(clippy::too_many_arguments, reason = "the five things a decision depends on")]
+pub fn explain(
+    snapshot: &Snapshot,
+    view: &View,
+    facts: &Facts<'_>,
+    now: Tick,
+    draw: u64,
+) -> Explanation {
+    let question = Question { snapshot, view, facts, now, draw };
+    let mut explanation = Explanation::blank(facts.location);
+    question.answer(&mut explanation);
+    explanation
+}
+
+struct Question<'a> {
+    snapshot: &'a Snapshot,
+    view: &'a View,
+    facts: &'a Facts<'a>,
+    now: Tick,
+    draw: u64,
+}
+
+impl Question<'_> {
+    fn answer(&self, out: &mut Explanation) {
+        let Some((_, route)) = self.snapshot.route(self.facts.head) else {
+            return out.refuse(RejectReason::NoRoute, "no route matches".to_owned());
+        };
+        out.route = Some(route.id.clone());
+        if let Err(denied) = access::check(self.snapshot, self.facts) {
+            let rule = self.snapshot.access_rule_id(denied.rule);
+            let detail = format!("the access rule `{rule}` denies it");
+            return out.refuse(RejectReason::AccessDenied, detail);
+        }
+        match &route.action {
+            RouteAction::Health => out.answered(200),
+            RouteAction::Respond { status, .. } => out.answered(*status),
+            RouteAction::Deny { status } => {
+                out.refuse(RejectReason::AccessDenied, "the route denies it".to_owned());
+                out.status = Some(*status);
+            }
+            RouteAction::Forward => self.law(route, out),
+        }
+    }
+
+    fn law(&self, route: &Route, out: &mut Explanation) {
+        let classified = classify(self.snapshot, route, self.facts);
+        out.classified(classified);
+        match eligible(self.snapshot, route, self.facts, classified) {
+            Err(refusal) => {
+                let by_law = |(region, _)| outside(RegionIndex(region), Removal::Law);
+                let all = (0u16..).zip(self.snapshot.regions()).map(by_law);
+                let id = self.snapshot.jurisdiction_id(refusal.jurisdiction);
+                out.jurisdiction = Some(id.to_owned());
+                out.candidates = explained(self.snapshot, &all.collect::<Vec<_>>());
+                let detail = format!("{refusal}; needed: {}", refusal.needed());
+                out.refuse(RejectReason::Residency, detail);
+            }
+            Ok(permitted) => self.choose(&permitted, out),
+        }
+    }
+
+    fn choose(&self, permitted: &Permitted, out: &mut Explanation) {
+        out.jurisdiction =
+            permitted.jurisdiction().map(|at| self.snapshot.jurisdiction_id(at).to_owned());
+        out.permitted = names(self.snapshot, permitted);
+        let mut candidates = Vec::new();
+        let ask = Ask {
+            facts: self.facts,
+            permitted,
+            tried: &Tried::new(),
+            affinity: None,
+            now: self.now,
+            draw: self.draw,
+        };
+        let chosen = select(self.snapshot, self.view, &ask, &mut candidates);
+        out.candidates = explained(self.snapshot, &candidates);
+        match chosen {
+            Ok(choice) => {
+                out.verdict = Verdict::Forward { region: choice.region() }.as_str();
+                out.region = Some(self.snapshot.region(choice.region()).id.clone());
+                out.endpoint = Some(self.snapshot.endpoint(choice.endpoint()).id.clone());
+                let obligations = permitted.obligations(choice.region());
+                out.obligations = obligations.iter().map(|one| one.as_str()).collect();
+            }
+            Err(none) => {
+                let (NoRegion::AllDown { retry_after } | NoRegion::Exhausted { retry_after }) = none;
+                out.retry_after_s = Some(retry_after.as_secs().max(1));
+                let detail = "every permitted region is down, drained or without endpoints";
+                out.refuse(RejectReason::NoHealthyRegion, detail.to_owned());
+            }
+        }
+    }
+}
+
+impl Explanation {
+    fn blank(location: Location) -> Self {
+        Self {
+            verdict: Verdict::Undecided.as_str(),
+            region: None,
+            endpoint: None,
+            status: None,
+            reason: None,
+            detail: None,
+            retry_after_s: None,
+            location: json::location(&location),
+            route: None,
+            data_class: None,
+            data_class_by: None,
+            jurisdiction: None,
+            permitted: Vec::new(),
+            obligations: Vec::new(),
+            candidates: Vec::new(),
+        }
+    }
+
+    fn classified(&mut self, classified: Classified) {
+        self.data_class = Some(classified.class.as_str());
+        self.data_class_by = Some(classified.by.as_str());
+    }
+
+    fn answered(&mut self, status: u16) {
+        self.verdict = Verdict::Answer.as_str();
+        self.status = Some(status);
+    }
+
+    fn refuse(&mut self, reason: RejectReason, detail: String) {
+        self.verdict = Verdict::Refuse { status: reason.status(), reason }.as_str();
+        self.status = Some(reason.status());
+        self.reason = Some(reason.name());
+        self.detail = Some(detail);
+    }
+
+    /// The decision as a table for people, at most 100 columns wide for ids of
+    /// usual length. Ends with a line break.
+    pub fn to_table(&self) -> String {
+        table::render(self)
+    }
+}
+
+fn outside(region: RegionIndex, removal: Removal) -> Candidate {
+    Candidate { region, removed_by: Some(removal), score: 0.0, terms: Terms::default() }
+}
+
+/// Ids of what the law allows.
+fn names(snapshot: &Snapshot, permitted: &Permitted) -> Vec<String> {
+    let indexed = (0u16..).map(RegionIndex).zip(snapshot.regions());
+    let allowed = indexed.filter(|(at, _)| permitted.allows(*at));
+    allowed.map(|(_, region)| region.id.clone()).collect()
+}
+
+/// Candidates with names; those of another snapshot are left out.
+fn explained(snapshot: &Snapshot, candidates: &[Candidate]) -> Vec<ExplainedCandidate> {
+    let one = |candidate: &Candidate| {
+        Some(ExplainedCandidate {
+            region: snapshot.regions().get(candidate.region.index())?.id.clone(),
+            removed_by: candidate.removed_by.map(Removal::as_str),
+            score: round(candidate.score),
+            terms: Terms {
+                latency: round(candidate.terms.latency),
+                load: round(candidate.terms.load),
+                compliance: round(candidate.terms.compliance),
+                cost: round(candidate.terms.cost),
+            },
+        })
+    };
+    candidates.iter().filter_map(one).collect()
+}
+
+/// Two digits after the point.
+fn round(value: f32) -> f32 {
+    (value * 100.0).round() / 100.0
+}
+
+#[cfg(test)]
+mod tests;

@@ -201,5 +201,8 @@ pub enum NoRegion {
         retry_after: Duration,
     },
     /// Every usable endpoint of the permitted regions was tried.
-    Exhausted,
+    Exhausted {
+        /// When it may be better, 1 to 60 s.
+        retry_after: Duration,
+    },
 }

@@ -58,7 +58,7 @@ pub fn select(
     let Some(region) = weighing.best(candidates) else {
         return Err(weighing.none(candidates));
     };
-    let endpoint = weighing.endpoint(region).ok_or(NoRegion::Exhausted)?;
+    let endpoint = weighing.endpoint(region).ok_or_else(|| weighing.none(candidates))?;
     Ok(Choice { region, endpoint, affinity })
 }
 
@@ -261,7 +261,7 @@ impl Weighing<'_> {
     /// Why there is nothing to choose from.
     fn none(&self, candidates: &[Candidate]) -> NoRegion {
         if candidates.iter().any(|candidate| candidate.removed_by == Some(Removal::Tried)) {
-            return NoRegion::Exhausted;
+            return NoRegion::Exhausted { retry_after: *RETRY_AFTER.start() };
         }
         let waits = candidates.iter().filter_map(|candidate| self.wait(candidate));
         let soonest = waits.min().unwrap_or(*RETRY_AFTER.end());

@@ -1,0 +1,156 @@
+//! Receipts as JSON, with names.
+
+use std::fmt::Write as _;
+
+use meridian_geo::{CityName, Country, Location, Point};
+use serde_json::{Value, json};
+
+use super::{explained, names};
+use crate::limits::LimitVerdict;
+use crate::{AttemptOutcome, Receipt, Snapshot, Verdict};
+
+/// A receipt with its names, looked up in the snapshot it was made with.
+/// Indices of another snapshot come out as `null` or are left out.
+pub fn receipt_json(snapshot: &Snapshot, receipt: &Receipt) -> Value {
+    let (region, status, reason) = match receipt.verdict {
+        Verdict::Forward { region } => {
+            (snapshot.regions().get(region.index()).map(|region| &region.id), None, None)
+        }
+        Verdict::Refuse { status, reason } => (None, Some(status), Some(reason.name())),
+        Verdict::Answer | Verdict::Undecided => (None, None, None),
+    };
+    let permitted = receipt.permitted.as_ref();
+    let obligations = permitted.zip(snapshot_region(receipt)).map(|(permitted, region)| {
+        permitted.obligations(region).iter().map(|one| one.as_str()).collect::<Vec<_>>()
+    });
+    json!({
+        "request_id": receipt.request_id.as_str(),
+        "generation": receipt.generation,
+        "digest": snapshot.digest(),
+        "at": at(receipt.at_unix_ms),
+        "at_unix_ms": receipt.at_unix_ms,
+        "client": receipt.client.to_string(),
+        "location": location(&receipt.location),
+        "method": method(receipt),
+        "route": receipt.route.and_then(|at| snapshot.routes().get(at.index())).map(|r| &r.id),
+        "data_class": receipt.classified.map(|classified| classified.class.as_str()),
+        "data_class_by": receipt.classified.map(|classified| classified.by.as_str()),
+        "jurisdiction": receipt.jurisdiction.map(|at| snapshot.jurisdiction_id(at)),
+        "permitted": permitted.map(|permitted| names(snapshot, permitted)).unwrap_or_default(),
+        "obligations": obligations.unwrap_or_default(),
+        "candidates": explained(snapshot, &receipt.candidates),
+        "draw": receipt.draw.to_string(),
+        "affinity": receipt.affinity.as_str(),
+        "limits": receipt.limit.as_ref().map(limit),
+        "rules": receipt.rules.iter().map(|hit| json!({
+            "family": hit.family.as_str(), "id": hit.id.as_str(),
+        })).collect::<Vec<_>>(),
+        "attempts": receipt.attempts.iter().map(|attempt| json!({
+            "endpoint": snapshot.endpoints().get(attempt.endpoint.index()).map(|e| &e.id),
+            "outcome": attempt.outcome.as_str(),
+            "status": server_error(attempt.outcome),
+        })).collect::<Vec<_>>(),
+        "attempt_count": receipt.attempts.count(),
+        "verdict": receipt.verdict.as_str(),
+        "region": region,
+        "reason": reason,
+        "status": status.unwrap_or(receipt.status),
+        "duration_us": receipt.duration_us,
+    })
+}
+
+fn snapshot_region(receipt: &Receipt) -> Option<crate::RegionIndex> {
+    match receipt.verdict {
+        Verdict::Forward { region } => Some(region),
+        Verdict::Refuse { .. } | Verdict::Answer | Verdict::Undecided => None,
+    }
+}
+
+fn server_error(outcome: AttemptOutcome) -> Option<u16> {
+    match outcome {
+        AttemptOutcome::ServerError(status) => Some(status),
+        AttemptOutcome::Success
+        | AttemptOutcome::ConnectFailed
+        | AttemptOutcome::Reset
+        | AttemptOutcome::TimedOut
+        | AttemptOutcome::ClientGone => None,
+    }
+}
+
+/// A location as both forms show it.
+pub(super) fn location(location: &Location) -> Value {
+    json!({
+        "country": location.country.as_ref().map(Country::as_str),
+        "city": location.city.as_ref().map(CityName::as_str),
+        "lat": location.point.map(Point::lat),
+        "lon": location.point.map(Point::lon),
+        "source": location.source.as_str(),
+        "certainty": location.certainty.as_str(),
+    })
+}
+
+fn limit(verdict: &LimitVerdict) -> Value {
+    match verdict {
+        LimitVerdict::Exempt => json!({ "verdict": "exempt" }),
+        LimitVerdict::Admit(quota) => json!({
+            "verdict": "admit",
+            "policy": quota.name,
+            "limit": quota.limit,
+            "remaining": quota.remaining,
+        }),
+        LimitVerdict::Refuse(refusal) => json!({
+            "verdict": "refuse",
+            "policy": refusal.quota.name,
+            "limit": refusal.quota.limit,
+            "limited_by": refusal.limited_by.as_str(),
+            "retry_after_s": refusal.retry_after.as_secs_f64(),
+        }),
+    }
+}
+
+fn method(receipt: &Receipt) -> &'static str {
+    receipt.method.text().unwrap_or("EXTENSION")
+}
+
+/// RFC 3339 in UTC, milliseconds.
+fn at(unix_ms: u64) -> String {
+    let (days, ms) = (unix_ms / 86_400_000, unix_ms % 86_400_000);
+    let (year, month, day) = civil(days);
+    let (seconds, ms) = (ms / 1_000, ms % 1_000);
+    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    let mut out = String::with_capacity(24);
+    // Writing to a string cannot fail.
+    let _ = write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z");
+    out
+}
+
+/// Days since 1970 to a date (Hinnant, "chrono-compatible low-level date
+/// algorithms"), for years from 1970 on.
+fn civil(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let era = days / 146_097;
+    let of_era = days % 146_097;
+    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let shifted = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    (year + era * 400 + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_come_out_as_dates() {
+        for (ms, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (1_767_225_599_999, "2025-12-31T23:59:59.999Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
+        ] {
+            assert_eq!(at(ms), text);
+        }
+    }
+}
