@@ -1,5 +1,7 @@
 //! Runs against servers in this process, on ports the system chose.
 
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::process::{Command, Output};
@@ -53,7 +55,10 @@ async fn answer(request: Request<Incoming>, how: Answer, n: u64) -> Response<Ful
         Answer::Fine => {}
         Answer::Echo => {
             assert_eq!(
-                request.headers().get("x-test").map(|v| v.as_bytes()),
+                request
+                    .headers()
+                    .get("x-test")
+                    .map(hyper::header::HeaderValue::as_bytes),
                 Some(&b"yes"[..])
             );
             let body = request.into_body().collect().await.unwrap().to_bytes();
