@@ -40,7 +40,10 @@ const DROP: KnownSet = KnownSet::of(&[Known::XForwardedFor, Known::XDataClass]);
 fn main() -> Result<(), Malformed> {
     let mut arguments = env::args().skip(1);
     let part = arguments.next().unwrap_or_default();
-    let count = arguments.next().and_then(|count| count.parse().ok()).unwrap_or(10_000);
+    let count = arguments
+        .next()
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(10_000);
     let limits = HeadLimits::default();
     let (mut request, mut response) = (RequestHead::new(), ResponseHead::new());
     let (mut requests, mut responses) = (RequestParser::new(), ResponseParser::new());
@@ -53,7 +56,10 @@ fn main() -> Result<(), Malformed> {
         if part == "both" {
             let plan = RequestPlan {
                 drop: DROP,
-                append: &[("x-forwarded-for", b"192.0.2.1"), ("x-data-class", b"tier_2_internal")],
+                append: &[
+                    ("x-forwarded-for", b"192.0.2.1"),
+                    ("x-data-class", b"tier_2_internal"),
+                ],
                 framing: BodyFraming::None,
                 upgrade: Upgrade::None,
             };

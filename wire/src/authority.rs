@@ -103,3 +103,6 @@ fn is_port(text: &[u8]) -> bool {
             port * 10 + u32::from(digit - b'0')
         }) <= 65_535
 }
+
+#[cfg(test)]
+mod tests;

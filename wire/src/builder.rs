@@ -388,3 +388,6 @@ impl Fields {
         self.adopt(start, value);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -157,3 +157,6 @@ pub(crate) const HOP: KnownSet = KnownSet::of(&[
     Known::ProxyAuthorization,
     Known::Http2Settings,
 ]);
+
+#[cfg(test)]
+mod tests;

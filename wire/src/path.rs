@@ -292,3 +292,6 @@ fn drop_segments(path: &mut Vec<u8>, notes: &mut PathNotes) {
         path.push(b'/');
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -274,3 +274,6 @@ fn data(skip: usize, len: usize) -> Step {
         Step::Data { skip, len }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -99,3 +99,6 @@ impl BodyEncoder {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

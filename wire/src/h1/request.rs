@@ -262,3 +262,6 @@ fn target_fault(rest: &[u8]) -> Malformed {
         [byte, ..] => fault(*byte),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -135,3 +135,6 @@ fn version_fault(raw: &[u8]) -> Malformed {
         [..] => Malformed::StatusLine,
     }
 }
+
+#[cfg(test)]
+mod tests;

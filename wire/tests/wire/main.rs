@@ -1,0 +1,6 @@
+//! What the crate promises, seen from outside.
+
+mod oracle;
+mod promises;
+mod strictness;
+mod vectors;

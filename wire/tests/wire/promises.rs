@@ -1,0 +1,231 @@
+//! The functions that the fuzz targets run, on vectors that were mutated, and
+//! on generated messages.
+
+use crate::oracle::{any_path, chunked_body, request_head, request_pair, response_head};
+use crate::vectors::{
+    BAD_CHUNKS, BAD_REQUESTS, BAD_RESPONSES, GOOD_CHUNKS, GOOD_REQUESTS, GOOD_RESPONSES,
+};
+use proptest::prelude::*;
+
+/// Pseudo-random numbers (xorshift64*), the same in every run.
+struct Draw(u64);
+
+impl Draw {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        let draw = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
+        usize::try_from(draw).unwrap_or(0) % bound.max(1)
+    }
+}
+
+/// Pieces that parsers disagree about.
+const PIECES: &[&[u8]] = &[
+    b"\r\n",
+    b"\n",
+    b"\r",
+    b" ",
+    b"\t",
+    b"\0",
+    b":",
+    b",",
+    b";",
+    b"/",
+    b"//",
+    b"/../",
+    b"/./",
+    b"%2e",
+    b"%2f",
+    b"%25",
+    b"%",
+    b"?",
+    b"#",
+    b"\x7f",
+    b"\x80",
+    b"0",
+    b"a",
+    b"ff",
+    b"-",
+    b"+",
+    b"Host: a\r\n",
+    b"Host: b\r\n",
+    b"Content-Length: 3\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"Connection: close, x\r\n",
+    b"0\r\n\r\n",
+    b"3\r\nabc\r\n",
+    b"GET / HTTP/1.1\r\n",
+    b"HTTP/1.0",
+    b"http://a",
+    b"X: y\r\n",
+    b"Expect: 100-continue\r\n",
+    b"Upgrade: websocket\r\n",
+];
+
+fn mutate(seed: &[u8], draw: &mut Draw) -> Vec<u8> {
+    let mut bytes = seed.to_vec();
+    for _ in 0..=draw.below(3) {
+        let at = draw.below(bytes.len() + 1);
+        match draw.below(4) {
+            0 => {
+                let piece = PIECES[draw.below(PIECES.len())];
+                bytes.splice(at..at, piece.iter().copied());
+            }
+            1 => {
+                let end = (at + draw.below(4)).min(bytes.len());
+                bytes.drain(at..end);
+            }
+            2 => {
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte = u8::try_from(draw.below(256)).unwrap_or(0);
+                }
+            }
+            _ => {
+                let from = draw.below(bytes.len() + 1).min(at);
+                let again = bytes[from..at].to_vec();
+                bytes.splice(at..at, again);
+            }
+        }
+    }
+    bytes
+}
+
+fn run(oracle: fn(&[u8]), seeds: &[&[u8]], rounds: usize) {
+    let mut draw = Draw(0x9e37_79b9_7f4a_7c15);
+    for seed in seeds {
+        oracle(seed);
+        for _ in 0..rounds {
+            oracle(&mutate(seed, &mut draw));
+        }
+    }
+}
+
+#[test]
+fn request_heads_hold_their_promises_under_mutation() {
+    let mut seeds: Vec<&[u8]> = GOOD_REQUESTS.iter().map(|(_, bytes)| *bytes).collect();
+    seeds.extend(BAD_REQUESTS.iter().map(|(_, bytes, _)| *bytes));
+    run(request_head, &seeds, 60);
+}
+
+#[test]
+fn answer_heads_hold_their_promises_under_mutation() {
+    let mut seeds: Vec<&[u8]> = GOOD_RESPONSES.iter().map(|(_, bytes)| *bytes).collect();
+    seeds.extend(BAD_RESPONSES.iter().map(|(_, bytes, _)| *bytes));
+    run(response_head, &seeds, 100);
+}
+
+#[test]
+fn chunked_bodies_hold_their_promises_under_mutation() {
+    let mut seeds: Vec<&[u8]> = GOOD_CHUNKS.iter().map(|(_, bytes, _)| *bytes).collect();
+    seeds.extend(BAD_CHUNKS.iter().map(|(_, bytes, _)| *bytes));
+    run(chunked_body, &seeds, 200);
+}
+
+#[test]
+fn pipelines_smuggle_nothing_under_mutation() {
+    let mut draw = Draw(42);
+    for _ in 0..6_000 {
+        let mut stream = Vec::new();
+        for _ in 0..=draw.below(3) {
+            let (_, head) = GOOD_REQUESTS[draw.below(GOOD_REQUESTS.len())];
+            stream.extend_from_slice(head);
+            match draw.below(3) {
+                0 => stream.extend_from_slice(b"abc"),
+                1 => stream.extend_from_slice(GOOD_CHUNKS[draw.below(GOOD_CHUNKS.len())].1),
+                _ => {}
+            }
+        }
+        request_pair(&stream);
+        request_pair(&mutate(&stream, &mut draw));
+    }
+}
+
+#[test]
+fn paths_hold_their_promises_under_mutation() {
+    let seeds: [&[u8]; 6] = [
+        b"/a/../b//c/%2e%2e/%7Ed;p=1",
+        b"/%2e%2e/%2e/..;/x",
+        b"/a/b/../../../../etc/passwd",
+        b"/%252e%252e/%5c..%2f",
+        b"/.",
+        b"/a%c0%ae/%0d%0a",
+    ];
+    run(any_path, &seeds, 2_000);
+}
+
+fn token() -> impl Strategy<Value = String> {
+    "[!#$%&'*+.^_`|~0-9A-Za-z-]{1,24}"
+}
+
+/// A field that is no business of the parser.
+fn field() -> impl Strategy<Value = Vec<u8>> {
+    let value = proptest::collection::vec(
+        prop_oneof![Just(b'\t'), 0x20_u8..=0x7e, 0x80_u8..=0xff],
+        0..40,
+    );
+    (token(), value, "[ \t]{0,3}", "[ \t]{0,3}").prop_map(|(name, value, before, after)| {
+        let mut line = b"x-".to_vec();
+        line.extend_from_slice(name.as_bytes());
+        line.push(b':');
+        line.extend_from_slice(before.as_bytes());
+        line.extend_from_slice(&value);
+        line.extend_from_slice(after.as_bytes());
+        line.extend_from_slice(b"\r\n");
+        line
+    })
+}
+
+fn request() -> impl Strategy<Value = Vec<u8>> {
+    let target = "(/([a-zA-Z0-9._~!$&'()*+,;=:@-]|%[2-9A-E][0-9A-Fa-f]){0,12}){1,6}";
+    let query = proptest::option::of("[!$-;=?-\\[\\]-~]{0,30}");
+    let host = "[a-zA-Z0-9_-]{1,10}(\\.[a-zA-Z0-9_-]{1,10}){0,3}\\.?(:[1-9][0-9]{0,3})?";
+    let fields = proptest::collection::vec(field(), 0..8);
+    (token(), target, query, host, fields).prop_map(|(method, target, query, host, fields)| {
+        let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+        let mut bytes =
+            format!("{method} {target}{query} HTTP/1.1\r\nHost: {host}\r\n").into_bytes();
+        bytes.extend(fields.concat());
+        bytes.extend_from_slice(b"\r\n");
+        bytes
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn generated_requests_are_taken_and_read_the_same_after_writing(bytes in request()) {
+        use meridian_wire::{HeadLimits, RequestHead};
+        let mut head = RequestHead::new();
+        let used = meridian_wire::h1::RequestParser::new()
+            .parse(&bytes, &HeadLimits::default(), &mut head);
+        prop_assert_eq!(used, Ok(Some(bytes.len())));
+        request_head(&bytes);
+        request_pair(&bytes);
+    }
+
+    #[test]
+    fn any_bytes_are_harmless(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        request_head(&bytes);
+        response_head(&bytes);
+        chunked_body(&bytes);
+        request_pair(&bytes);
+        any_path(&bytes);
+    }
+
+    #[test]
+    fn data_survives_chunks_of_any_size(parts in proptest::collection::vec(
+        proptest::collection::vec(any::<u8>(), 0..50), 0..6)) {
+        let mut encoder = meridian_wire::h1::BodyEncoder::new(meridian_wire::BodyFraming::Chunked);
+        let mut out = Vec::new();
+        for part in &parts {
+            prop_assert_eq!(encoder.data(part, &mut out), Ok(()));
+        }
+        prop_assert_eq!(encoder.finish(None, &mut out), Ok(()));
+        let mut decoder =
+            meridian_wire::h1::BodyDecoder::new(meridian_wire::BodyFraming::Chunked);
+        let decoded = crate::oracle::decode(&mut decoder, &out, 3);
+        prop_assert_eq!(decoded, Ok((parts.concat(), Some(out.len()))));
+    }
+}
