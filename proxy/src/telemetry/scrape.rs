@@ -1,0 +1,288 @@
+//! What `/metrics` tells.
+//!
+//! Promises: names and labels of the multi-region dashboard and objectives as
+//! they stand there, `meridian_*` for the edge's own, and the two names that
+//! GKE's application dashboard looks for, from the same tables.
+
+use std::fmt;
+
+use meridian_policies::{RejectReason, Tick};
+
+use super::exposition::{BucketExemplar, Exposition, Labels};
+use super::histogram::{self, Summed};
+use super::labels::{
+    CloseReason, ConnectResult, DropReason, HandshakeFailure, MethodLabel, Protocol, ReloadResult,
+    RetryReason,
+};
+use super::regions::Cells;
+use super::{DecisionCells, Telemetry, counts::Counts, status};
+use crate::edge::{Edge, Generation};
+
+/// What a scrape needs to know beside the counters.
+#[derive(Copy, Clone)]
+pub struct Scrape<'a> {
+    /// The live generation.
+    pub generation: &'a Generation,
+    /// The moment of the scrape, for ejections that end.
+    pub now: Tick,
+    /// Addresses that the rate limiter remembers.
+    pub limiter_addresses: usize,
+    /// Policy sets accepted (the first one counts) and rejected.
+    pub reloads: (u64, u64),
+}
+
+impl Telemetry {
+    /// The text of one scrape, in the format of [`super::CONTENT_TYPE`].
+    pub fn encode(&self, scrape: &Scrape<'_>) -> Result<String, fmt::Error> {
+        let mut out = Exposition::default();
+        self.requests(&mut out);
+        self.latencies(&mut out);
+        self.crossings(&mut out);
+        self.connections(&mut out);
+        self.verdicts(&mut out, scrape);
+        self.upstreams(&mut out);
+        endpoints(&mut out, scrape);
+        self.process(&mut out, scrape);
+        out.encode()
+    }
+
+    /// The text of one scrape of this edge.
+    pub fn scrape(edge: &Edge) -> Result<String, fmt::Error> {
+        let generation = edge.generation();
+        edge.telemetry.encode(&Scrape {
+            generation: &generation,
+            now: edge.clock.tick(),
+            limiter_addresses: edge.limits.len(),
+            reloads: edge.reloads.counts(),
+        })
+    }
+
+    fn requests(&self, out: &mut Exposition) {
+        let mut by_region = Vec::new();
+        let mut by_code = std::collections::BTreeMap::new();
+        for (region, cells) in self.regions.all() {
+            for (method, slot, count) in cells.requests() {
+                let (method, status) = (method.as_str(), status::label(slot));
+                *by_code.entry((status.clone(), method)).or_insert(0) += count;
+                let labels =
+                    vec![("region", region.clone()), label("method", method), ("status", status)];
+                by_region.push((labels, count));
+            }
+        }
+        let by_code = by_code
+            .into_iter()
+            .map(|((code, method), count)| (vec![("code", code), label("method", method)], count))
+            .collect();
+        out.counter(
+            "erlmcp_requests",
+            "Requests by the region that served; region edge: the edge answered by itself.",
+            by_region,
+        );
+        out.counter(
+            "http_requests",
+            "Requests of all regions, as the application dashboard of GKE names them.",
+            by_code,
+        );
+    }
+
+    fn latencies(&self, out: &mut Exposition) {
+        const NAME: &str = "erlmcp_request_duration_seconds";
+        let regions = self.regions.all();
+        let by_region = regions.iter().map(|(region, cells)| {
+            let mut summed = Summed::default();
+            MethodLabel::ALL.iter().for_each(|method| summed.merge(&cells.latency(*method)));
+            (vec![("region", region.clone())], summed)
+        });
+        out.histogram(NAME, "From the request's head to the end of its answer.", by_region.collect());
+        for (region, cells) in &regions {
+            exemplars(out, NAME, region, cells);
+        }
+        let by_method = MethodLabel::ALL.iter().map(|method| {
+            let mut summed = Summed::default();
+            regions.iter().for_each(|(_, cells)| summed.merge(&cells.latency(*method)));
+            (vec![label("method", method.as_str())], summed)
+        });
+        out.histogram(
+            "http_request_duration_seconds",
+            "The same of all regions, as the application dashboard of GKE names it.",
+            by_method.collect(),
+        );
+    }
+
+    fn crossings(&self, out: &mut Exposition) {
+        let (mut latency, mut bytes) = (Vec::new(), Vec::new());
+        for (region, cells) in self.regions.all() {
+            let pair = || {
+                vec![("source_region", self.edge_region.clone()), ("target_region", region.clone())]
+            };
+            let crossed = cells.cross_bytes();
+            if crossed > 0 {
+                bytes.push((pair(), crossed));
+            }
+            latency.push((pair(), cells.cross_latency()));
+        }
+        out.histogram(
+            "erlmcp_cross_region_latency_seconds",
+            "From a request sent to another region to the first byte of its answer.",
+            latency,
+        );
+        out.counter(
+            "erlmcp_cross_region_bytes",
+            "Body bytes exchanged with another region, both ways.",
+            bytes,
+        );
+    }
+
+    fn connections(&self, out: &mut Exposition) {
+        let open = Protocol::ALL.iter().map(|protocol| {
+            let labels =
+                vec![("region", self.edge_region.clone()), label("protocol", protocol.as_str())];
+            (labels, float(self.open.read(protocol.index())))
+        });
+        out.gauge(
+            "erlmcp_active_connections",
+            "Open client connections; region is where this edge stands.",
+            open.collect(),
+        );
+        let closed = CloseReason::ALL
+            .iter()
+            .map(|reason| (vec![label("reason", reason.as_str())], self.closed.read(reason.index())));
+        out.counter("meridian_connections_closed", "Client connections ended.", closed.collect());
+        let failed = HandshakeFailure::ALL.iter().map(|reason| {
+            (vec![label("reason", reason.as_str())], self.handshakes.read(reason.index()))
+        });
+        out.counter("meridian_handshake_failures", "TLS handshakes that failed.", failed.collect());
+    }
+
+    fn verdicts(&self, out: &mut Exposition, scrape: &Scrape<'_>) {
+        let sum = |read: &dyn Fn(&DecisionCells) -> u64| self.decisions.iter().map(read).sum();
+        let load = |cell: &std::sync::atomic::AtomicU64| {
+            cell.load(std::sync::atomic::Ordering::Relaxed)
+        };
+        let verdict =
+            |verdict, reason| vec![label("verdict", verdict), label("reason", reason)];
+        let mut samples: Vec<(Labels, u64)> = vec![
+            (verdict("forward", "none"), sum(&|cells| load(&cells.forwarded))),
+            (verdict("answer", "none"), sum(&|cells| load(&cells.answered))),
+        ];
+        samples.extend(RejectReason::ALL.into_iter().map(|reason| {
+            (verdict("refuse", reason.name()), sum(&|cells| cells.refused.read(reason as usize)))
+        }));
+        out.counter(
+            "meridian_decisions",
+            "Requests forwarded, answered by the edge itself, or refused and why.",
+            samples,
+        );
+        out.gauge(
+            "meridian_limiter_addresses",
+            "Client addresses that the rate limiter remembers.",
+            vec![(Vec::new(), float(u64::try_from(scrape.limiter_addresses).unwrap_or(u64::MAX)))],
+        );
+        out.counter(
+            "meridian_limiter_refused",
+            "Requests over a rate limit or from a banned address.",
+            vec![(Vec::new(), load(&self.limited))],
+        );
+        let hits = self.waf.all().into_iter().map(|(rule, hits)| (vec![("rule", rule)], hits));
+        out.counter("meridian_waf_hits", "Matches of WAF rules.", hits.collect());
+    }
+
+    fn upstreams(&self, out: &mut Exposition) {
+        let (mut connects, mut retries, mut ejections) = (Vec::new(), Vec::new(), Vec::new());
+        for (region, cells) in self.regions.all() {
+            for result in ConnectResult::ALL {
+                let labels = [("region", region.clone()), label("result", result.as_str())];
+                non_zero(&mut connects, labels, (&cells.connects, result.index()));
+            }
+            for reason in RetryReason::ALL {
+                let labels = [("region", region.clone()), label("reason", reason.as_str())];
+                non_zero(&mut retries, labels, (&cells.retries, reason.index()));
+            }
+            non_zero(&mut ejections, [("region", region)], (&cells.ejections, 0));
+        }
+        out.counter("meridian_upstream_connects", "Attempts to connect to endpoints.", connects);
+        out.counter("meridian_retries", "Attempts after the first of a request.", retries);
+        out.counter("meridian_ejections", "Endpoints ejected for their failures.", ejections);
+    }
+
+    fn process(&self, out: &mut Exposition, scrape: &Scrape<'_>) {
+        let reloads = [
+            (ReloadResult::Accepted, scrape.reloads.0),
+            (ReloadResult::Rejected, scrape.reloads.1),
+        ];
+        let reloads =
+            reloads.map(|(result, count)| (vec![label("result", result.as_str())], count));
+        out.counter("meridian_reloads", "Policy sets tried, the first one included.", reloads.into());
+        let number = float(scrape.generation.number);
+        out.gauge("meridian_generation", "The live generation.", vec![(Vec::new(), number)]);
+        let loaded = float(scrape.generation.loaded_unix_ms) / 1_000.0;
+        out.gauge(
+            "meridian_generation_loaded_timestamp_seconds",
+            "When the live generation was loaded.",
+            vec![(Vec::new(), loaded)],
+        );
+        let written = vec![(Vec::new(), self.ring.written())];
+        out.counter("meridian_receipts", "Decisions written to the ring.", written);
+        let slots = float(u64::try_from(self.ring.capacity()).unwrap_or(u64::MAX));
+        out.gauge("meridian_receipts_slots", "Receipts kept.", vec![(Vec::new(), slots)]);
+        if let Some(log) = &self.log {
+            let dropped = DropReason::ALL.iter().map(|reason| {
+                (vec![label("reason", reason.as_str())], log.dropped(*reason))
+            });
+            out.counter(
+                "meridian_access_log_dropped",
+                "Access log lines lost to a slow or full disk.",
+                dropped.collect(),
+            );
+        }
+        let digest = vec![label("digest", scrape.generation.snapshot.digest())];
+        out.info("meridian_policies", "The policy set that is live.", digest);
+        let version = vec![label("version", env!("CARGO_PKG_VERSION"))];
+        out.info("meridian_build", "What is running.", version);
+    }
+}
+
+fn exemplars(out: &mut Exposition, name: &'static str, region: &str, cells: &Cells) {
+    for (bucket, upper_bound) in histogram::bounds_seconds().enumerate() {
+        if let Some(told) = cells.exemplars.told(bucket) {
+            let labels = vec![("region", region.to_owned())];
+            out.exemplar(BucketExemplar { name, labels, upper_bound, told });
+        }
+    }
+}
+
+fn endpoints(out: &mut Exposition, scrape: &Scrape<'_>) {
+    let generation = scrape.generation;
+    let mut healthy = Vec::new();
+    for region in generation.view.status(&generation.snapshot, scrape.now) {
+        for endpoint in &region.endpoints {
+            let labels = vec![("region", region.region.clone()), ("endpoint", endpoint.id.clone())];
+            healthy.push((labels, if endpoint.usable { 1.0 } else { 0.0 }));
+        }
+    }
+    out.gauge(
+        "meridian_endpoint_healthy",
+        "1 while requests may go to an endpoint: it passes its checks and is not ejected.",
+        healthy,
+    );
+}
+
+fn non_zero<const N: usize, const L: usize>(
+    samples: &mut Vec<(Labels, u64)>,
+    labels: [(&'static str, String); L],
+    (counts, index): (&Counts<N>, usize),
+) {
+    let count = counts.read(index);
+    if count > 0 {
+        samples.push((labels.into(), count));
+    }
+}
+
+fn label(name: &'static str, value: &str) -> (&'static str, String) {
+    (name, value.to_owned())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "OpenMetrics numbers are doubles")]
+const fn float(count: u64) -> f64 {
+    count as f64
+}
