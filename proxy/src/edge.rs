@@ -17,6 +17,7 @@ use meridian_waf::Ruleset;
 use tokio::sync::watch;
 
 use crate::reload::ReloadLog;
+use crate::server::Connections;
 use crate::settings::Settings;
 use crate::telemetry::Telemetry;
 
@@ -40,6 +41,8 @@ pub struct Edge {
     pub lifecycle: Lifecycle,
     /// What reloads were accepted and refused.
     pub reloads: ReloadLog,
+    /// Client connections, in all and by address.
+    pub connections: Connections,
 }
 
 /// One accepted set of policy files and all that was compiled from it.
@@ -161,12 +164,21 @@ impl Lifecycle {
     pub fn drain(&self) {
         if self.phase.fetch_max(2, Ordering::AcqRel) < 2 {
             self.draining.send_replace(true);
+            crate::engine::deadlines::wake_all();
         }
     }
 
     /// The last phase.
     pub fn stopped(&self) {
         self.phase.fetch_max(3, Ordering::AcqRel);
+        self.draining.send_replace(true);
+    }
+
+    /// Returns when the last phase has begun.
+    pub async fn wait_stopped(&self) {
+        let mut watch = self.watch_drain();
+        // The sender lives in self, so the channel can't close before.
+        let _ = watch.wait_for(|_| self.phase() == Phase::Stopped).await;
     }
 
     /// A receiver that turns true when the drain begins.

@@ -1,1 +1,262 @@
-//! Pingora wiring.
+//! The process: sockets, pingora's server and services, and the way out.
+//!
+//! Promises: every socket is bound before anything starts, so that a port in
+//! use is one clear error and port 0 can be read back; stopping waits for what
+//! is open, up to the drain bound. Refuses: pingora's own TLS, signals and
+//! retries of a bind.
+
+mod app;
+mod health;
+mod tls;
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::IntoRawFd;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora_core::listeners::ListenerConfig;
+use pingora_core::protocols::l4::stream::L4BufferSettings;
+use pingora_core::server::configuration::ServerConf;
+use pingora_core::server::{
+    ListenFds, RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch,
+};
+use pingora_core::services::Service;
+use pingora_core::services::listening;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::admin::AdminListener;
+use crate::edge::Edge;
+use crate::settings::{AdminBind, Listener, Settings};
+
+pub use self::app::{Connections, Refused};
+use self::app::{App, ListenerContext};
+
+/// How long the last bytes may take after the drain is over.
+const LAST_BYTES: Duration = Duration::from_millis(100);
+
+/// A socket that could not be bound, or a certificate that could not be used.
+#[derive(Debug)]
+pub struct BindError {
+    what: String,
+    error: io::Error,
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot listen on {}: {}", self.what, self.error)?;
+        match self.error.kind() {
+            io::ErrorKind::AddrInUse => f.write_str("; stop what uses the port, or choose another"),
+            io::ErrorKind::PermissionDenied => {
+                f.write_str("; choose a port above 1023, or give the process CAP_NET_BIND_SERVICE")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for BindError {}
+
+/// Every socket of the process, bound and listening.
+pub struct BoundSockets {
+    listeners: Vec<(Listener, TcpListener)>,
+    admin: Option<AdminListener>,
+}
+
+impl BoundSockets {
+    /// Binds all or nothing.
+    pub fn bind(settings: &Settings) -> Result<Self, BindError> {
+        let mut listeners = Vec::new();
+        for listener in &settings.listeners {
+            let failed = |error| BindError { what: listener.address.to_string(), error };
+            let socket = TcpListener::bind(listener.address).map_err(failed)?;
+            socket.set_nonblocking(true).map_err(failed)?;
+            listeners.push((listener.clone(), socket));
+        }
+        let admin = match &settings.admin {
+            Some(admin) => Some(bind_admin(&admin.bind)?),
+            None => None,
+        };
+        Ok(Self { listeners, admin })
+    }
+
+    /// Where each public listener really listens, in the order of the file.
+    pub fn local_addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().filter_map(|(_, socket)| socket.local_addr().ok()).collect()
+    }
+
+    /// Where the admin side listens, if it does so on TCP.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        match &self.admin {
+            Some(AdminListener::Tcp(socket)) => socket.local_addr().ok(),
+            Some(AdminListener::Unix(_)) | None => None,
+        }
+    }
+}
+
+fn bind_admin(bind: &AdminBind) -> Result<AdminListener, BindError> {
+    match bind {
+        AdminBind::Tcp(address) => {
+            let failed = |error| BindError { what: format!("{address} (admin)"), error };
+            let socket = TcpListener::bind(address).map_err(failed)?;
+            socket.set_nonblocking(true).map_err(failed)?;
+            Ok(AdminListener::Tcp(socket))
+        }
+        AdminBind::Unix(path) => bind_unix(path),
+    }
+}
+
+/// A socket file left behind by a process that is gone is replaced; one that
+/// answers is in use.
+fn bind_unix(path: &PathBuf) -> Result<AdminListener, BindError> {
+    let failed = |error| BindError { what: format!("{} (admin)", path.display()), error };
+    if path.exists() {
+        if std::os::unix::net::UnixStream::connect(path).is_ok() {
+            return Err(failed(io::ErrorKind::AddrInUse.into()));
+        }
+        std::fs::remove_file(path).map_err(failed)?;
+    }
+    let socket = UnixListener::bind(path).map_err(failed)?;
+    socket.set_nonblocking(true).map_err(failed)?;
+    Ok(AdminListener::Unix(socket))
+}
+
+/// Serves until SIGTERM, SIGINT or a drain, and returns when what was open is
+/// done or the drain bound has passed. `ready` is called once, when the
+/// listeners accept.
+pub fn run(
+    edge: &Arc<Edge>,
+    sockets: BoundSockets,
+    ready: impl FnOnce() + Send + 'static,
+) -> anyhow::Result<()> {
+    let mut listeners = Vec::new();
+    for (number, (listener, socket)) in sockets.listeners.into_iter().enumerate() {
+        let context = ListenerContext::new(&edge.settings, &listener)?;
+        listeners.push((format!("{}#{number}", listener.address), socket, context));
+    }
+    let admin = spawn_admin(edge, sockets.admin)?;
+    let conf = ServerConf {
+        threads: edge.settings.threads,
+        work_stealing: false,
+        grace_period_seconds: Some(0),
+        graceful_shutdown_timeout_seconds: Some(1),
+        ..ServerConf::default()
+    };
+    let mut server = Server::new_with_opt_and_conf(None, conf);
+    server.add_service(EdgeService { edge: Arc::clone(edge), listeners, ready: Mutex::new(Some(Box::new(ready))) });
+    server.run(RunArgs { shutdown_signal: Box::new(Stop { edge: Arc::clone(edge) }) });
+    edge.lifecycle.stopped();
+    if let Some(admin) = admin {
+        let _ = admin.join();
+    }
+    edge.telemetry.flush();
+    Ok(())
+}
+
+fn spawn_admin(
+    edge: &Arc<Edge>,
+    listener: Option<AdminListener>,
+) -> anyhow::Result<Option<std::thread::JoinHandle<()>>> {
+    let Some(listener) = listener else { return Ok(None) };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let edge = Arc::clone(edge);
+    let thread = std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
+        let stop = wait_stopped(Arc::clone(&edge));
+        runtime.block_on(crate::admin::serve(edge, listener, stop));
+    })?;
+    Ok(Some(thread))
+}
+
+async fn wait_stopped(edge: Arc<Edge>) {
+    edge.lifecycle.wait_stopped().await;
+}
+
+/// Decides when pingora stops: never by itself.
+struct Stop {
+    edge: Arc<Edge>,
+}
+
+#[async_trait]
+impl ShutdownSignalWatch for Stop {
+    async fn recv(&self) -> ShutdownSignal {
+        wait_for_the_end(&self.edge).await;
+        let bound = self.edge.settings.timeouts.drain;
+        self.edge.lifecycle.wait_idle(bound).await;
+        // What is left is cut by the deadline of the drain; the answers that
+        // ended just now still lie in the sockets' buffers, which outlive us.
+        tokio::time::sleep(LAST_BYTES).await;
+        ShutdownSignal::FastShutdown
+    }
+}
+
+/// A signal, or a drain that somebody else has begun.
+async fn wait_for_the_end(edge: &Edge) {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return edge.lifecycle.wait_drain().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = edge.lifecycle.wait_drain() => {}
+    }
+    edge.lifecycle.drain();
+}
+
+/// One composite service: all listeners, and what runs beside them, share its
+/// runtimes and so the pools of upstream connections.
+struct EdgeService {
+    edge: Arc<Edge>,
+    listeners: Vec<(String, TcpListener, ListenerContext)>,
+    ready: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+#[async_trait]
+impl Service for EdgeService {
+    async fn start_service(
+        &mut self,
+        fds: Option<ListenFds>,
+        _shutdown: ShutdownWatch,
+        listeners_per_fd: usize,
+    ) {
+        let Some(fds) = fds else { return };
+        // Accepting ends with the drain, not with pingora's shutdown: by then
+        // everything is over.
+        let (stop_accepting, accepting) = watch::channel(false);
+        let mut tasks = Vec::new();
+        for (key, socket, context) in self.listeners.drain(..) {
+            fds.lock().add(key.clone(), socket.into_raw_fd());
+            let app = App::new(Arc::clone(&self.edge), context);
+            let mut service = listening::Service::new(key.clone(), app);
+            service.add_listener(
+                ListenerConfig::tcp(key).l4_buffer(L4BufferSettings::unbuffered()),
+            );
+            let (fds, accepting) = (Some(Arc::clone(&fds)), accepting.clone());
+            tasks.push(tokio::spawn(async move {
+                service.start_service(fds, accepting, listeners_per_fd).await;
+            }));
+        }
+        let prober = tokio::spawn(health::probe(Arc::clone(&self.edge)));
+        self.edge.lifecycle.serving();
+        let ready = self.ready.get_mut().ok().and_then(Option::take);
+        if let Some(ready) = ready {
+            ready();
+        }
+        self.edge.lifecycle.wait_drain().await;
+        stop_accepting.send_replace(true);
+        for task in tasks {
+            let _ = task.await;
+        }
+        prober.abort();
+    }
+
+    fn name(&self) -> &str {
+        "edge"
+    }
+}

@@ -1,0 +1,407 @@
+//! The life of a client's connection: one request after the other over
+//! HTTP/1, streams side by side over HTTP/2.
+
+use std::future::{Future as _, poll_fn};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use h2::Reason;
+use h2::server::{Builder, SendResponse};
+use meridian_policies::{Tick, Trust};
+use meridian_wire::{EndStream, HeadLimits};
+use tokio::io::AsyncWrite as _;
+
+use super::deadlines::Deadline;
+use super::downstream::h1::{Connection, NextHead};
+use super::downstream::h2::{Stream, request};
+use super::downstream::hold::Held;
+use super::downstream::side::Downstream;
+use super::exchange::{self, After, Arrival};
+use super::io::Io;
+use super::scratch::Scratch;
+use crate::edge::Edge;
+use crate::pipeline::extra;
+use crate::telemetry::{CloseReason, Protocol, Transport};
+
+/// How long the rest of a request that is not wanted is still read, so that
+/// the answer is not lost to a reset.
+const LINGER: Duration = Duration::from_secs(1);
+/// How much of it.
+const LINGER_BYTES: usize = 256 * 1024;
+/// Streams of one connection (RFC 9113, 5.1.2 suggests at least 100).
+const STREAMS_MAX: u32 = 100;
+/// Bytes of one stream that wait for the client.
+const STREAM_BUFFER: usize = 64 * 1024;
+/// Window of a stream for request bodies, and of the connection.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// What is known about a connection for as long as it lives.
+pub struct ConnectionInfo {
+    /// The other end, canonical.
+    pub peer: SocketAddr,
+    /// Whether its forwarded headers are believed.
+    pub trust: Trust,
+    /// Plain or TLS.
+    pub transport: Transport,
+    /// The version it began with.
+    pub protocol: Protocol,
+    peer_text: Vec<u8>,
+}
+
+impl ConnectionInfo {
+    /// Writes the peer's address once.
+    pub fn new(peer: SocketAddr, trust: Trust, transport: Transport, protocol: Protocol) -> Self {
+        let mut peer_text = Vec::with_capacity(15);
+        extra::address(&mut peer_text, peer.ip());
+        Self { peer, trust, transport, protocol, peer_text }
+    }
+
+    /// The peer's address as text.
+    pub fn peer_text(&self) -> &[u8] {
+        &self.peer_text
+    }
+}
+
+/// Serves requests until one of the two sides has had enough.
+pub async fn serve_h1(edge: &Arc<Edge>, info: &ConnectionInfo, io: Io) -> CloseReason {
+    let mut connection = Connection::new(io);
+    let mut deadline = Deadline::new(&edge.clock);
+    let mut served = 0_u64;
+    loop {
+        if let Err(reason) = wait(edge, &mut connection, &mut deadline, served).await {
+            close(connection).await;
+            return reason;
+        }
+        let mut scratch = Scratch::take();
+        let arrival = match read_head(edge, &mut connection, &mut deadline, &mut scratch).await {
+            Ok(arrival) => arrival,
+            Err(reason) => {
+                scratch.give();
+                close(connection).await;
+                return reason;
+            }
+        };
+        served += 1;
+        let last = edge.settings.limits.requests_per_connection.is_some_and(|n| served >= n.get());
+        let mut down = Downstream::H1(&mut connection);
+        let after = exchange::run(
+            exchange::Place { edge, info, last },
+            &mut down,
+            (&mut scratch, &mut deadline),
+            arrival,
+        )
+        .await;
+        scratch.give();
+        match after {
+            After::Next => {}
+            After::Close(reason) => {
+                linger(edge, &mut connection, &mut deadline).await;
+                close(connection).await;
+                return reason;
+            }
+            After::Cut(reason) => return reason,
+        }
+    }
+}
+
+/// Waits for the first byte of a head, holding no buffer.
+async fn wait(
+    edge: &Edge,
+    connection: &mut Connection,
+    deadline: &mut Deadline,
+    served: u64,
+) -> Result<(), CloseReason> {
+    if connection.head_begun() {
+        return Ok(());
+    }
+    let timeouts = &edge.settings.timeouts;
+    let patience = if served == 0 { timeouts.head } else { timeouts.idle };
+    deadline.arm(edge.clock.tick() + patience);
+    poll_fn(|cx| {
+        if edge.lifecycle.draining() && served > 0 {
+            return Poll::Ready(Err(CloseReason::Drained));
+        }
+        match connection.line.poll_fill(cx) {
+            Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(CloseReason::Client)),
+            Poll::Ready(Ok(_)) => return Poll::Ready(Ok(())),
+            Poll::Pending => {}
+        }
+        if deadline.expired(cx) {
+            let reason =
+                if served == 0 { CloseReason::HeadTimeout } else { CloseReason::Idle };
+            return Poll::Ready(Err(reason));
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Reads the rest of a head, within its deadline.
+async fn read_head(
+    edge: &Edge,
+    connection: &mut Connection,
+    deadline: &mut Deadline,
+    scratch: &mut Scratch,
+) -> Result<Arrival, CloseReason> {
+    let limits = &edge.settings.limits.head;
+    let mut armed = false;
+    poll_fn(|cx| {
+        match connection.poll_head(cx, limits, &mut scratch.request) {
+            Poll::Ready(NextHead::Head) => return Poll::Ready(Ok(Arrival::Whole)),
+            Poll::Ready(NextHead::Closed) => return Poll::Ready(Err(CloseReason::Client)),
+            Poll::Ready(NextHead::Gone) => return Poll::Ready(Err(CloseReason::ClientGone)),
+            Poll::Ready(NextHead::Malformed(error)) => {
+                return Poll::Ready(Ok(Arrival::Malformed(error)));
+            }
+            Poll::Pending => {}
+        }
+        if !armed {
+            armed = true;
+            deadline.arm(edge.clock.tick() + edge.settings.timeouts.head);
+        }
+        if deadline.expired(cx) {
+            return Poll::Ready(Ok(Arrival::Late));
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Reads on for a moment after an answer that came before the request's end.
+async fn linger(edge: &Edge, connection: &mut Connection, deadline: &mut Deadline) {
+    if connection.line.ended {
+        return;
+    }
+    deadline.arm(edge.clock.tick() + LINGER);
+    let mut left = LINGER_BYTES;
+    poll_fn(|cx| {
+        let _ = std::pin::Pin::new(&mut connection.line.io).poll_shutdown(cx);
+        loop {
+            let unread = connection.line.inbox.unread().len();
+            connection.line.inbox.consume(unread);
+            match connection.line.poll_fill(cx) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(count)) if count >= left => return Poll::Ready(()),
+                Poll::Ready(Ok(count)) => left -= count,
+                Poll::Pending if deadline.expired(cx) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    })
+    .await;
+}
+
+
+/// Says goodbye where TLS has a word for it; never waits for the client.
+async fn close(mut connection: Connection) {
+    poll_fn(|cx| {
+        let _ = std::pin::Pin::new(&mut connection.line.io).poll_shutdown(cx);
+        Poll::Ready(())
+    })
+    .await;
+}
+
+/// Serves streams until the connection ends.
+pub async fn serve_h2(edge: &Arc<Edge>, info: Arc<ConnectionInfo>, io: Io) -> CloseReason {
+    let held = Held::new(io, edge.clock.clone());
+    let timeouts = &edge.settings.timeouts;
+    let handshake = builder(&edge.settings.limits.head)
+        .handshake::<_, bytes::Bytes>(held.clone());
+    let mut handshake = Box::pin(tokio::time::timeout(timeouts.head, handshake));
+    let started = poll_fn(|cx| {
+        let done = handshake.as_mut().poll(cx);
+        let _ = held.poll_release(cx);
+        done
+    })
+    .await;
+    let mut h2 = match started {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(_)) => return CloseReason::Malformed,
+        Err(_) => return CloseReason::HeadTimeout,
+    };
+    drop(handshake);
+    let mut streams = Streams::new(edge);
+    poll_fn(|cx| streams.poll(cx, &mut h2, &held, &info)).await
+}
+
+
+fn builder(limits: &HeadLimits) -> Builder {
+    let mut builder = Builder::new();
+    builder
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buffer_size(STREAM_BUFFER)
+        .max_concurrent_reset_streams(50)
+        .max_local_error_reset_streams(Some(100))
+        .reset_stream_duration(Duration::from_secs(5));
+    builder
+}
+
+type H2 = h2::server::Connection<Held, bytes::Bytes>;
+
+/// The open streams of one connection.
+struct Streams {
+    edge: Arc<Edge>,
+    deadline: Deadline,
+    open: Arc<AtomicUsize>,
+    served: u64,
+    idle_since: Tick,
+    closing: Option<CloseReason>,
+}
+
+impl Streams {
+    fn new(edge: &Arc<Edge>) -> Self {
+        let idle_since = edge.clock.tick();
+        let mut deadline = Deadline::new(&edge.clock);
+        deadline.arm(idle_since + edge.settings.timeouts.head);
+        Self {
+            edge: Arc::clone(edge),
+            deadline,
+            open: Arc::new(AtomicUsize::new(0)),
+            served: 0,
+            idle_since,
+            closing: None,
+        }
+    }
+
+    /// Drives the connection: frames in, frames out, new streams to tasks.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        h2: &mut H2,
+        held: &Held,
+        info: &Arc<ConnectionInfo>,
+    ) -> Poll<CloseReason> {
+        if let Poll::Ready(reason) = self.look_around(cx, h2, held) {
+            return Poll::Ready(reason);
+        }
+        loop {
+            match h2.poll_accept(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => self.begin(h2, info, request, respond),
+                Poll::Ready(Some(Err(error))) => {
+                    let _ = held.poll_release(cx);
+                    return Poll::Ready(self.closing.unwrap_or_else(|| reason(&error)));
+                }
+                Poll::Ready(None) => {
+                    let _ = held.poll_release(cx);
+                    return Poll::Ready(self.closing.unwrap_or(CloseReason::Client));
+                }
+                Poll::Pending => break,
+            }
+        }
+        match held.poll_release(cx) {
+            Poll::Ready(Err(_)) => Poll::Ready(CloseReason::ClientGone),
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Floods, the drain, and the time without a stream.
+    fn look_around(
+        &mut self,
+        cx: &mut Context<'_>,
+        h2: &mut H2,
+        held: &Held,
+    ) -> Poll<CloseReason> {
+        if held.flooded() && self.closing != Some(CloseReason::Flood) {
+            self.closing = Some(CloseReason::Flood);
+            h2.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+            self.deadline.arm(self.edge.clock.tick() + LINGER);
+        }
+        if self.edge.lifecycle.draining() && self.closing.is_none() {
+            self.closing = Some(CloseReason::Drained);
+            h2.graceful_shutdown();
+        }
+        if self.deadline.expired(cx) {
+            let now = self.edge.clock.tick();
+            let timeouts = &self.edge.settings.timeouts;
+            match self.closing {
+                Some(reason @ (CloseReason::Flood | CloseReason::Idle)) => {
+                    let _ = held.poll_release(cx);
+                    return Poll::Ready(reason);
+                }
+                Some(_) | None => {}
+            }
+            if self.open.load(Ordering::Acquire) > 0 {
+                self.idle_since = now;
+            }
+            let patience = if self.served == 0 { timeouts.head } else { timeouts.idle };
+            if now >= self.idle_since + patience {
+                self.closing = Some(CloseReason::Idle);
+                h2.graceful_shutdown();
+                self.deadline.arm(now + LINGER);
+            } else {
+                self.deadline.arm(self.idle_since + patience);
+            }
+        }
+        Poll::Pending
+    }
+
+    fn begin(
+        &mut self,
+        h2: &mut H2,
+        info: &Arc<ConnectionInfo>,
+        request: http::Request<h2::RecvStream>,
+        respond: SendResponse<bytes::Bytes>,
+    ) {
+        self.served += 1;
+        let limit = self.edge.settings.limits.requests_per_connection;
+        if limit.is_some_and(|limit| self.served >= limit.get()) && self.closing.is_none() {
+            self.closing = Some(CloseReason::RequestLimit);
+            h2.graceful_shutdown();
+        }
+        self.open.fetch_add(1, Ordering::AcqRel);
+        let open = OpenStream(Arc::clone(&self.open));
+        let (edge, info) = (Arc::clone(&self.edge), Arc::clone(info));
+        tokio::spawn(async move {
+            serve_stream(&edge, &info, request, respond).await;
+            drop(open);
+        });
+    }
+}
+
+struct OpenStream(Arc<AtomicUsize>);
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+async fn serve_stream(
+    edge: &Arc<Edge>,
+    info: &ConnectionInfo,
+    message: http::Request<h2::RecvStream>,
+    respond: SendResponse<bytes::Bytes>,
+) {
+    let (parts, body) = message.into_parts();
+    let end = if body.is_end_stream() { EndStream::Yes } else { EndStream::No };
+    let mut scratch = Scratch::take();
+    let limits = &edge.settings.limits.head;
+    let arrival = match request(&parts, end, limits, &mut scratch.request) {
+        Ok(()) => Arrival::Whole,
+        Err(error) => Arrival::Malformed(error),
+    };
+    drop(parts);
+    let mut stream = Stream::new(body, respond);
+    let mut deadline = Deadline::new(&edge.clock);
+    let place = exchange::Place { edge, info, last: false };
+    let mut down = Downstream::H2(&mut stream);
+    exchange::run(place, &mut down, (&mut scratch, &mut deadline), arrival).await;
+    scratch.give();
+}
+
+fn reason(error: &h2::Error) -> CloseReason {
+    match error.reason() {
+        Some(Reason::ENHANCE_YOUR_CALM) => CloseReason::Flood,
+        Some(Reason::NO_ERROR) => CloseReason::Client,
+        Some(_) => CloseReason::Malformed,
+        None => CloseReason::ClientGone,
+    }
+}
+

@@ -1,0 +1,7 @@
+//! Toward the clients.
+
+pub mod flood;
+pub mod h1;
+pub mod h2;
+pub mod hold;
+pub mod side;

@@ -1,0 +1,147 @@
+//! The client's side of an exchange, whatever the version.
+
+use std::task::{Context, Poll};
+
+use meridian_wire::h1::{ResponsePlan, Trailers};
+use meridian_wire::{BodyFraming, Malformed, RequestHead, ResponseHead, Version};
+
+use super::{h1, h2};
+use crate::engine::line::{Body, BodyError};
+
+/// The client can't be written to any more.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub struct Gone;
+
+/// One request and its answer, toward the client.
+pub enum Downstream<'a> {
+    /// A message of an HTTP/1 connection.
+    H1(&'a mut h1::Connection),
+    /// A stream of an HTTP/2 connection.
+    H2(&'a mut h2::Stream),
+}
+
+impl Downstream<'_> {
+    /// Reads until data of the request's body is there or it has ended.
+    pub fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Body, BodyError>> {
+        match self {
+            Self::H1(connection) => connection.poll_body(cx),
+            Self::H2(stream) => stream.poll_body(cx),
+        }
+    }
+
+    /// Data found by the last [`Downstream::poll_body`].
+    pub fn data(&self) -> &[u8] {
+        match self {
+            Self::H1(connection) => connection.line.data(),
+            Self::H2(stream) => stream.data(),
+        }
+    }
+
+    /// The first `count` bytes of the data were used.
+    pub fn consume(&mut self, count: usize) {
+        match self {
+            Self::H1(connection) => connection.line.consume(count),
+            Self::H2(stream) => stream.consume(count),
+        }
+    }
+
+    /// True when the request was read to its end.
+    pub fn body_done(&self) -> bool {
+        match self {
+            Self::H1(connection) => connection.line.body_done(),
+            Self::H2(stream) => stream.body_done(),
+        }
+    }
+
+    /// Notices a client that leaves.
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::H1(connection) => connection.poll_gone(cx),
+            Self::H2(stream) => stream.poll_gone(cx),
+        }
+    }
+
+    /// Passes an interim head on, to those who understand it.
+    pub fn inform(&mut self, head: &ResponseHead, request: &RequestHead) {
+        match self {
+            Self::H1(connection) => {
+                if request.version() != Version::Http10 {
+                    let plan = interim(Version::Http11);
+                    meridian_wire::h1::write_response(head, &plan, connection.line.outbox.space());
+                }
+            }
+            Self::H2(stream) => stream.inform(head),
+        }
+    }
+
+    /// Appends the head of the answer.
+    pub fn respond(&mut self, head: &ResponseHead, plan: &ResponsePlan<'_>) {
+        match self {
+            Self::H1(connection) => connection.respond(head, plan),
+            Self::H2(stream) => stream.respond(head, plan),
+        }
+    }
+
+    /// Appends data of the answer.
+    pub fn send(&mut self, data: &[u8]) -> Result<(), Malformed> {
+        match self {
+            Self::H1(connection) => connection.line.send(data),
+            Self::H2(stream) => stream.send(data),
+        }
+    }
+
+    /// Appends the end of the answer.
+    pub fn finish(&mut self, trailers: Option<&Trailers>) -> Result<(), Malformed> {
+        match self {
+            Self::H1(connection) => connection.finish(trailers),
+            Self::H2(stream) => stream.finish(trailers),
+        }
+    }
+
+    /// True when the writer should wait before it appends more.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::H1(connection) => connection.line.outbox.is_full(),
+            Self::H2(stream) => stream.is_full(),
+        }
+    }
+
+    /// Writes all that waits, and holds no buffer after that.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
+        match self {
+            Self::H1(connection) => {
+                let written = std::task::ready!(connection.line.poll_flush(cx));
+                connection.line.outbox.clear();
+                Poll::Ready(written.map_err(|_| Gone))
+            }
+            Self::H2(stream) => stream.poll_flush(cx).map_err(|_| Gone),
+        }
+    }
+
+    /// The answer can't be completed: the client must not take it for whole.
+    /// Over HTTP/1 the connection's end says so.
+    pub fn abort(&mut self) {
+        match self {
+            Self::H1(_) => {}
+            Self::H2(stream) => stream.abort(),
+        }
+    }
+
+    /// How an answer of unknown length is framed.
+    pub fn stream_framing(&self, request: &RequestHead) -> BodyFraming {
+        match self {
+            Self::H1(_) => h1::Connection::stream_framing(request),
+            Self::H2(_) => BodyFraming::Chunked,
+        }
+    }
+}
+
+fn interim(to: Version) -> ResponsePlan<'static> {
+    ResponsePlan {
+        to,
+        drop: meridian_wire::KnownSet::EMPTY,
+        append: &[],
+        framing: BodyFraming::None,
+        connection: meridian_wire::h1::Connection::KeepAlive,
+    }
+}

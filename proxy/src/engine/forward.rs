@@ -1,0 +1,578 @@
+//! To a region and back: choose, connect, send, and try again where nothing
+//! can have happened twice.
+
+use std::future::poll_fn;
+use std::io;
+use std::time::Duration;
+
+use meridian_policies::regions::{self, Ask, Choice, NoRegion, Tried, endpoint_tag};
+use meridian_policies::retry::{self, Failure, RetryAsk, Sent};
+use meridian_policies::{
+    AttemptOutcome, AttemptReport, Endpoint, EndpointIndex, RejectReason, Route, RouteIndex, Tick,
+    View,
+};
+use meridian_wire::h1::{Connection as Persistence, RequestPlan, ResponsePlan, write_request};
+use meridian_wire::{BodyFraming, Known, Malformed, Upgrade};
+use serde_json::value::RawValue;
+
+use super::buffers::Outbox;
+use super::downstream::side::Downstream;
+use super::exchange::{Exchange, HeldBack};
+use super::pace::Late;
+use super::relay::{Broken, Meter, Relay, Replayable, Upload};
+use super::tunnel::{Tunnel, Tunnelled};
+use super::upstream::connect::connect;
+use super::upstream::h1::Upstream;
+use super::upstream::pool;
+use crate::pipeline::admit::Admitted;
+use crate::pipeline::refuse::Refusal;
+use crate::pipeline::{events, forwarded, ids, respond};
+use crate::telemetry::{ConnectResult, RetryReason, Shape};
+
+/// How serving a request ended.
+#[derive(Debug)]
+pub enum Served {
+    /// With a whole answer; the connection may live on.
+    Answered(Persistence),
+    /// With a tunnel that has ended.
+    Tunnel(Tunnelled),
+    /// It broke, and nothing more can be said to the client.
+    Broken(Broken),
+}
+
+/// What is forwarded.
+pub struct Forwarding<'a> {
+    /// The decision so far.
+    pub admitted: &'a Admitted<'a>,
+    /// The route.
+    pub route: (RouteIndex, &'a Route),
+    /// How much of the body is in `body`.
+    pub held: HeldBack,
+    /// The part of the body that was held back.
+    pub body: &'a [u8],
+    /// JSON-RPC id of the request.
+    pub message_id: Option<&'a RawValue>,
+}
+
+/// Counts the exchange at its endpoint for as long as it lives.
+struct Flight<'a> {
+    view: &'a View,
+    endpoint: EndpointIndex,
+}
+
+impl<'a> Flight<'a> {
+    fn begin(view: &'a View, endpoint: EndpointIndex, now: Tick) -> Self {
+        view.begin(endpoint, now);
+        Self { view, endpoint }
+    }
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        self.view.end(self.endpoint);
+    }
+}
+
+/// One attempt that gave no answer.
+struct Failed {
+    failure: Failure,
+    outcome: AttemptOutcome,
+    broken: Option<Broken>,
+    /// The request, when it can be written again.
+    replay: Option<Replay>,
+    sent: Sent,
+}
+
+/// A request that was written once: its framed body goes out again, its head
+/// is made anew for the next region.
+struct Replay {
+    outbox: Outbox,
+    head: usize,
+}
+
+/// What an attempt gave.
+enum Attempt {
+    /// The final head is in `response`.
+    Answered(Box<Upstream>, Upload, usize),
+    /// No answer.
+    Failed(Box<Failed>),
+    /// The exchange is over for another reason than the endpoint.
+    Over(Broken),
+}
+
+/// Forwards until there is an answer, or no more reason to try.
+pub async fn forward(
+    x: &mut Exchange<'_, '_>,
+    down: &mut Downstream<'_>,
+    work: Forwarding<'_>,
+) -> Result<Served, Box<Refusal>> {
+    let generation = x.generation;
+    let edge = x.place.edge;
+    let mut tried = Tried::default();
+    let mut replay = None;
+    edge.budget.note_request(x.record.started);
+    loop {
+        let (now, draw) = (edge.clock.tick(), ids::draw());
+        let ask = Ask {
+            facts: &work.admitted.facts,
+            permitted: &work.admitted.permitted,
+            tried: &tried,
+            affinity: work.admitted.affinity,
+            now,
+            draw,
+        };
+        let choice = choose(x, &ask)?;
+        let flight = Flight::begin(&generation.view, choice.endpoint(), now);
+        x.record.attempt(&choice, draw);
+        let failed = match attempt(x, down, (&work, &choice), (replay.take(), draw)).await {
+            Attempt::Answered(upstream, upload, head) => {
+                let answered = Answered { upstream, upload, head, choice, flight };
+                match answer(x, down, &work, answered).await {
+                    Ok(served) => return Ok(served),
+                    Err(failed) => failed,
+                }
+            }
+            Attempt::Over(broken) => {
+                report(x, &choice, AttemptOutcome::ClientGone);
+                return match broken.refusal() {
+                    Some(refusal) => Err(Box::new(refusal)),
+                    None => Ok(Served::Broken(broken)),
+                };
+            }
+            Attempt::Failed(failed) => failed,
+        };
+        report(x, &choice, failed.outcome);
+        tried.add(choice.endpoint());
+        replay = failed.replay;
+        let again = again(x, &work, &failed.failure, (failed.sent, replay.is_some()));
+        if !again {
+            return Err(Box::new(gave_up(failed.failure, failed.broken)));
+        }
+        edge.telemetry.retry(generation, choice.region(), reason(&failed.failure));
+    }
+}
+
+fn choose(x: &mut Exchange<'_, '_>, ask: &Ask<'_>) -> Result<Choice, Box<Refusal>> {
+    let candidates = x.record.candidates();
+    regions::select(&x.generation.snapshot, &x.generation.view, ask, candidates).map_err(|no| {
+        let (NoRegion::AllDown { retry_after } | NoRegion::Exhausted { retry_after }) = no;
+        let detail = "every region that the law permits is down or draining";
+        let mut refusal = Refusal::new(RejectReason::NoHealthyRegion, detail);
+        refusal.retry_after = Some(retry_after);
+        Box::new(refusal)
+    })
+}
+
+/// Whether the same request goes out once more.
+fn again(
+    x: &Exchange<'_, '_>,
+    work: &Forwarding<'_>,
+    failure: &Failure,
+    (sent, replayable): (Sent, bool),
+) -> bool {
+    let kept = sent == Sent::Nothing || replayable;
+    let ask = RetryAsk {
+        route: work.route.1,
+        facts: &work.admitted.facts,
+        failure: *failure,
+        sent,
+        replayable: if kept { retry::Replayable::Yes } else { retry::Replayable::No },
+        attempts: x.record.attempts,
+    };
+    let edge = x.place.edge;
+    let verdict = retry::verdict(&x.generation.snapshot, &ask, &edge.budget, edge.clock.tick());
+    match verdict {
+        retry::Verdict::Retry => true,
+        retry::Verdict::GiveUp(_) => false,
+    }
+}
+
+fn gave_up(failure: Failure, broken: Option<Broken>) -> Refusal {
+    if let Some(refusal) = broken.and_then(|broken| broken.refusal()) {
+        return refusal;
+    }
+    match failure {
+        Failure::Connect => {
+            Refusal::new(RejectReason::UpstreamRefused, "no connection to the backend came about")
+        }
+        Failure::FirstByteTimeout => Refusal::new(
+            RejectReason::UpstreamTimeout,
+            "the backend did not begin its answer in time",
+        ),
+        Failure::ReusedConnectionClosed | Failure::Reset | Failure::Status(_) => Refusal::new(
+            RejectReason::UpstreamBroken,
+            "the backend closed before its answer was whole",
+        ),
+    }
+}
+
+fn reason(failure: &Failure) -> RetryReason {
+    match failure {
+        Failure::Connect => RetryReason::Connect,
+        Failure::ReusedConnectionClosed => RetryReason::Stale,
+        Failure::Reset => RetryReason::Reset,
+        Failure::Status(_) => RetryReason::Status,
+        Failure::FirstByteTimeout => RetryReason::FirstByteTimeout,
+    }
+}
+
+/// Tells the endpoint's state what became of an attempt.
+fn report(x: &mut Exchange<'_, '_>, choice: &Choice, outcome: AttemptOutcome) {
+    x.record.attempted(choice.endpoint(), outcome);
+    let report = AttemptReport {
+        outcome,
+        connect: x.record.connect,
+        first_byte: x.record.upstream_first_byte,
+    };
+    let (generation, edge) = (x.generation, x.place.edge);
+    let event = generation.view.record(
+        &generation.snapshot,
+        choice.endpoint(),
+        &report,
+        edge.clock.tick(),
+    );
+    if let Some(event) = event {
+        events::endpoint(edge, generation, &event);
+    }
+}
+
+/// A connection to the chosen endpoint: a kept one, or a new one.
+async fn connection(
+    x: &mut Exchange<'_, '_>,
+    choice: &Choice,
+    draw: u64,
+) -> Result<Box<Upstream>, io::Error> {
+    let endpoint = x.generation.snapshot.endpoint(choice.endpoint());
+    let tag = endpoint_tag(endpoint);
+    let edge = x.place.edge;
+    let now = edge.clock.tick();
+    x.record.connect = None;
+    if let Some(upstream) = pool::take(tag, now) {
+        return Ok(upstream);
+    }
+    let connected = Box::pin(timed(endpoint, draw, edge.settings.timeouts.connect)).await;
+    let result = match &connected {
+        Ok(_) => ConnectResult::Connected,
+        Err(error) => connect_result(error),
+    };
+    edge.telemetry.upstream_connect(x.generation, choice.region(), result);
+    let stream = connected?;
+    x.record.connect = Some(edge.clock.tick().saturating_sub(now));
+    Ok(Upstream::new(stream, tag))
+}
+
+async fn timed(
+    endpoint: &Endpoint,
+    draw: u64,
+    bound: Duration,
+) -> io::Result<tokio::net::TcpStream> {
+    tokio::time::timeout(bound, connect(endpoint, draw))
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+fn connect_result(error: &io::Error) -> ConnectResult {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => ConnectResult::Refused,
+        io::ErrorKind::TimedOut => ConnectResult::TimedOut,
+        io::ErrorKind::HostUnreachable
+        | io::ErrorKind::NetworkUnreachable
+        | io::ErrorKind::NotFound => ConnectResult::Unreachable,
+        _ if error.raw_os_error() == Some(24) => ConnectResult::Exhausted,
+        _ => ConnectResult::Failed,
+    }
+}
+
+/// Sends the request to one endpoint and waits for the final head.
+async fn attempt(
+    x: &mut Exchange<'_, '_>,
+    down: &mut Downstream<'_>,
+    (work, choice): (&Forwarding<'_>, &Choice),
+    (replay, draw): (Option<Replay>, u64),
+) -> Attempt {
+    let mut upstream = match connection(x, choice, draw).await {
+        Ok(upstream) => upstream,
+        Err(error) => {
+            let outcome = match error.kind() {
+                io::ErrorKind::TimedOut => AttemptOutcome::TimedOut,
+                _ => AttemptOutcome::ConnectFailed,
+            };
+            let sent = if replay.is_some() { Sent::HeadOrBody } else { Sent::Nothing };
+            return Attempt::Failed(Box::new(Failed {
+                failure: Failure::Connect,
+                outcome,
+                broken: None,
+                replay,
+                sent,
+            }));
+        }
+    };
+    let head = write_head(x, (work, choice), &mut upstream);
+    let upload = match replay {
+        Some(replay) => {
+            let body = replay.outbox.all().get(replay.head..).unwrap_or_default();
+            upstream.line.outbox.space().extend_from_slice(body);
+            Upload::Gathered
+        }
+        None => match write_body(down, &mut upstream, work) {
+            Ok(upload) => upload,
+            Err(error) => return Attempt::Over(Broken::ClientMalformed(error)),
+        },
+    };
+    wait_for_head(x, down, (work, upstream), (upload, head)).await
+}
+
+/// Writes the request's head anew from the parsed one; its length.
+fn write_head(
+    x: &mut Exchange<'_, '_>,
+    (work, choice): (&Forwarding<'_>, &Choice),
+    upstream: &mut Upstream,
+) -> usize {
+    let head = work.admitted.facts.head;
+    x.extra.clear();
+    let snapshot = &x.generation.snapshot;
+    forwarded::add(x.extra, x.place.info, (snapshot, choice), work.admitted);
+    let (fields, count) = x.extra.slices();
+    let framing = match (work.held, head.framing()) {
+        (HeldBack::Whole, _) => BodyFraming::Length(work.body.len() as u64),
+        (_, BodyFraming::UntilClose) => BodyFraming::None,
+        (_, framing) => framing,
+    };
+    let plan = RequestPlan {
+        drop: forwarded::dropped(x.place.info.trust),
+        append: fields.get(..count).unwrap_or_default(),
+        framing,
+        upgrade: head.upgrade(),
+    };
+    write_request(head, &plan, upstream.line.outbox.space());
+    upstream.line.begin_body(framing);
+    upstream.line.outbox.len()
+}
+
+/// Writes what is there of the body.
+fn write_body(
+    down: &Downstream<'_>,
+    upstream: &mut Upstream,
+    work: &Forwarding<'_>,
+) -> Result<Upload, Malformed> {
+    if !work.body.is_empty() {
+        upstream.line.send(work.body)?;
+    }
+    if work.held == HeldBack::Whole || down.body_done() {
+        upstream.line.finish(None)?;
+        return Ok(Upload::Gathered);
+    }
+    Ok(Upload::Open)
+}
+
+/// Waits for the final head; interim ones are passed on.
+async fn wait_for_head(
+    x: &mut Exchange<'_, '_>,
+    down: &mut Downstream<'_>,
+    (work, mut upstream): (&Forwarding<'_>, Box<Upstream>),
+    (upload, written): (Upload, usize),
+) -> Attempt {
+    let head = work.admitted.facts.head;
+    let limits = &x.place.edge.settings.limits.head;
+    let clock = &x.place.edge.clock;
+    let began = clock.tick();
+    let response = &mut *x.response;
+    let mut relay = Relay::new(down, &mut upstream, upload, &mut x.meter);
+    let broken = loop {
+        match poll_fn(|cx| relay.poll_head(cx, limits, head, response)).await {
+            Ok(()) => match response.status() {
+                101 if head.upgrade() == Upgrade::WebSocket => break None,
+                101 => break Some(Broken::UnaskedUpgrade),
+                100 => {}
+                102..=199 => relay.down.inform(response, head),
+                _ => break None,
+            },
+            Err(broken) => break Some(broken),
+        }
+    };
+    let (upload, replayable) = (relay.upload, relay.replayable);
+    match broken {
+        None => {
+            x.record.upstream_first_byte = Some(clock.tick().saturating_sub(began));
+            Attempt::Answered(upstream, upload, written)
+        }
+        Some(broken) => failed(upstream, broken, (upload, replayable, written)),
+    }
+}
+
+/// Sorts out whose fault it was.
+fn failed(
+    mut upstream: Box<Upstream>,
+    broken: Broken,
+    (upload, replayable, head): (Upload, Replayable, usize),
+) -> Attempt {
+    let (failure, outcome) = match &broken {
+        Broken::ClientGone
+        | Broken::ClientMalformed(_)
+        | Broken::TooLarge
+        | Broken::Late(Late::BodyRate | Late::ClientWrite | Late::Total) => {
+            return Attempt::Over(broken);
+        }
+        Broken::Closed if upstream.reused => {
+            (Failure::ReusedConnectionClosed, AttemptOutcome::ClientGone)
+        }
+        Broken::Closed
+        | Broken::Upstream
+        | Broken::UpstreamMalformed(_)
+        | Broken::UnaskedUpgrade => {
+            (Failure::Reset, AttemptOutcome::Reset)
+        }
+        Broken::Late(Late::FirstByte | Late::UpstreamWrite | Late::Idle) => {
+            (Failure::FirstByteTimeout, AttemptOutcome::TimedOut)
+        }
+    };
+    let whole = matches!(upload, Upload::Gathered | Upload::Sent)
+        && replayable == Replayable::Whole;
+    let replay =
+        whole.then(|| Replay { outbox: std::mem::take(&mut upstream.line.outbox), head });
+    Attempt::Failed(Box::new(Failed {
+        failure,
+        outcome,
+        broken: Some(broken),
+        replay,
+        sent: Sent::HeadOrBody,
+    }))
+}
+
+/// An endpoint's answer, its head in `response`.
+struct Answered<'a> {
+    upstream: Box<Upstream>,
+    upload: Upload,
+    head: usize,
+    choice: Choice,
+    flight: Flight<'a>,
+}
+
+/// Passes an answer on. An answer whose status asks for another endpoint
+/// comes back as a failure while nothing of it was passed on.
+async fn answer(
+    x: &mut Exchange<'_, '_>,
+    down: &mut Downstream<'_>,
+    work: &Forwarding<'_>,
+    mut answered: Answered<'_>,
+) -> Result<Served, Box<Failed>> {
+    let status = x.response.status();
+    if status >= 500 {
+        answered = retry_status(x, work, answered, status)?;
+    }
+    let outcome = if status >= 500 {
+        AttemptOutcome::ServerError(status)
+    } else {
+        AttemptOutcome::Success
+    };
+    report(x, &answered.choice, outcome);
+    x.record.answered(x.response, answered.choice.region());
+    let persistence = begin_answer(x, down, work, &mut answered);
+    if persistence == Persistence::Upgrade {
+        return Ok(tunnel(x, down, answered).await);
+    }
+    let Answered { mut upstream, upload, choice, flight, .. } = answered;
+    let mut relay = Relay::new(down, &mut upstream, upload, &mut x.meter);
+    let relayed = poll_fn(|cx| relay.poll_answer(cx)).await;
+    let sent = relay.upload == Upload::Sent;
+    let served = match relayed {
+        Ok(()) => {
+            if sent {
+                let edge = x.place.edge;
+                pool::give(upstream, edge.clock.tick() + edge.settings.timeouts.upstream_idle);
+            }
+            Served::Answered(persistence)
+        }
+        Err(broken) => {
+            if matches!(broken, Broken::Upstream | Broken::UpstreamMalformed(_)) {
+                report(x, &choice, AttemptOutcome::Reset);
+            }
+            Served::Broken(broken)
+        }
+    };
+    drop(flight);
+    Ok(served)
+}
+
+/// A 5xx may be tried elsewhere, if nothing irreversible can have happened.
+fn retry_status<'a>(
+    x: &Exchange<'_, '_>,
+    work: &Forwarding<'_>,
+    mut answered: Answered<'a>,
+    status: u16,
+) -> Result<Answered<'a>, Box<Failed>> {
+    let whole = answered.upload == Upload::Sent && !answered.upstream.line.outbox.all().is_empty();
+    let failure = Failure::Status(status);
+    if !whole || !again(x, work, &failure, (Sent::HeadOrBody, true)) {
+        return Ok(answered);
+    }
+    Err(Box::new(Failed {
+        failure,
+        outcome: AttemptOutcome::ServerError(status),
+        broken: None,
+        replay: Some(Replay {
+            outbox: std::mem::take(&mut answered.upstream.line.outbox),
+            head: answered.head,
+        }),
+        sent: Sent::HeadOrBody,
+    }))
+}
+
+/// Writes the head of the answer.
+fn begin_answer(
+    x: &mut Exchange<'_, '_>,
+    down: &mut Downstream<'_>,
+    work: &Forwarding<'_>,
+    answered: &mut Answered<'_>,
+) -> Persistence {
+    let head = work.admitted.facts.head;
+    let upstream = &mut answered.upstream;
+    upstream.line.outbox.clear();
+    upstream.expect_body(x.response);
+    let snapshot = &x.generation.snapshot;
+    let session = x.response.first(Known::McpSessionId).map(|id| (upstream.tag, id));
+    x.extra.clear();
+    respond::common(x.extra, &x.record.id, x.record.quota(), x.generation);
+    respond::from_region(x.extra, &snapshot.region(answered.choice.region()).id, session);
+    let framing = match x.response.framing() {
+        BodyFraming::Chunked | BodyFraming::UntilClose => down.stream_framing(head),
+        framing @ (BodyFraming::None | BodyFraming::Length(_)) => framing,
+    };
+    let persistence = if x.response.status() == 101 {
+        Persistence::Upgrade
+    } else if framing == BodyFraming::UntilClose {
+        Persistence::Close
+    } else {
+        x.persistence(down, head)
+    };
+    let (fields, count) = x.extra.slices();
+    let plan = ResponsePlan {
+        to: head.version(),
+        drop: if session.is_some() { respond::DROPPED_WITH_SESSION } else { respond::DROPPED },
+        append: fields.get(..count).unwrap_or_default(),
+        framing,
+        connection: persistence,
+    };
+    down.respond(x.response, &plan);
+    persistence
+}
+
+/// Both sides agreed to speak something else from here on.
+async fn tunnel(
+    x: &mut Exchange<'_, '_>,
+    down: &mut Downstream<'_>,
+    mut answered: Answered<'_>,
+) -> Served {
+    x.record.shape = Shape::Tunnel;
+    let edge = x.place.edge;
+    let _open = edge.telemetry.connection(crate::telemetry::Protocol::WebSocket);
+    let Downstream::H1(connection) = down else {
+        return Served::Broken(Broken::UnaskedUpgrade);
+    };
+    let Meter { deadline, bytes_in, bytes_out, .. } = &mut x.meter;
+    let mut tunnel = Tunnel::new(edge, &mut connection.line, &mut answered.upstream.line);
+    let ended = poll_fn(|cx| tunnel.poll(cx, deadline)).await;
+    *bytes_in += tunnel.up;
+    *bytes_out += tunnel.down;
+    Served::Tunnel(ended)
+}

@@ -1,0 +1,81 @@
+//! Names to addresses, addresses to connections.
+//!
+//! Promises: a name is asked for at most once in [`FRESH`], and an old answer
+//! serves when the resolver fails. Refuses: waiting in the request path for
+//! anything but the connection itself once a name is known.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{LazyLock, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use meridian_policies::Endpoint;
+use tokio::net::TcpStream;
+
+/// How long a resolved name is believed.
+const FRESH: Duration = Duration::from_secs(10);
+/// Names remembered at most; there are never more than endpoints.
+const NAMES_MAX: usize = 8_192;
+
+struct Resolved {
+    addresses: Vec<SocketAddr>,
+    at: Instant,
+}
+
+static NAMES: LazyLock<RwLock<HashMap<String, Resolved>>> =
+    LazyLock::new(|| RwLock::new(HashMap::new()));
+
+/// Connects to the endpoint; `draw` chooses among several addresses, the
+/// others follow when one refuses. The caller holds the deadline.
+pub async fn connect(endpoint: &Endpoint, draw: u64) -> io::Result<TcpStream> {
+    if let Ok(ip) = endpoint.host.parse::<IpAddr>() {
+        return open(SocketAddr::new(ip, endpoint.port)).await;
+    }
+    let addresses = resolve(&endpoint.host, endpoint.port).await?;
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    let first = usize::try_from(draw).unwrap_or(0) % addresses.len().max(1);
+    for address in addresses.iter().cycle().skip(first).take(addresses.len().min(3)) {
+        match open(*address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+async fn open(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let name = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    let known = {
+        let names = NAMES.read().unwrap_or_else(PoisonError::into_inner);
+        names.get(name).map(|found| (found.addresses.clone(), found.at.elapsed() < FRESH))
+    };
+    if let Some((addresses, true)) = known {
+        return Ok(with_port(addresses, port));
+    }
+    match tokio::net::lookup_host((name, port)).await {
+        Ok(found) => {
+            let addresses: Vec<SocketAddr> = found.take(16).collect();
+            let mut names = NAMES.write().unwrap_or_else(PoisonError::into_inner);
+            if names.len() < NAMES_MAX {
+                let resolved = Resolved { addresses: addresses.clone(), at: Instant::now() };
+                names.insert(name.to_owned(), resolved);
+            }
+            Ok(addresses)
+        }
+        Err(error) => known.map(|(addresses, _)| with_port(addresses, port)).ok_or(error),
+    }
+}
+
+fn with_port(mut addresses: Vec<SocketAddr>, port: u16) -> Vec<SocketAddr> {
+    for address in &mut addresses {
+        address.set_port(port);
+    }
+    addresses
+}

@@ -1,0 +1,5 @@
+//! Toward the regional backends.
+
+pub mod connect;
+pub mod h1;
+pub mod pool;

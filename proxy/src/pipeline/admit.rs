@@ -1,0 +1,209 @@
+//! Before anything leaves: access, limits, inspection, the law. The first
+//! refusal ends it.
+
+use meridian_policies::limits::{self, LimitVerdict, Quota};
+use meridian_policies::regions::Affinity;
+use meridian_policies::residency::{self, Permitted};
+use meridian_policies::{
+    Classified, DataClass, Facts, McpRoute, RejectReason, Route, RouteAction,
+    RouteIndex, RouteWaf, Tick, WafMode, WebSocket, access,
+};
+use meridian_waf::{Part, RuleId, Verdict};
+use meridian_wire::{Known, Upgrade};
+
+use super::ids::RequestId;
+use super::refuse::Refusal;
+use super::session;
+use crate::edge::{Edge, Generation};
+
+/// A request that may be forwarded, and where to.
+pub struct Admitted<'a> {
+    /// Its id.
+    pub id: RequestId,
+    /// What is known about it.
+    pub facts: Facts<'a>,
+    /// Its data class.
+    pub class: DataClass,
+    /// What the law allows.
+    pub permitted: Permitted,
+    /// The endpoint that holds its session.
+    pub affinity: Option<Affinity>,
+    /// Its session's id, as the backend knows it.
+    pub session: Option<&'a [u8]>,
+}
+
+/// What becomes of a request.
+pub enum Step<'a> {
+    /// To a region.
+    Forward(Box<Admitted<'a>>),
+    /// The edge's own health.
+    Health,
+    /// An answer that the route states.
+    Respond(u16, &'a str),
+    /// A refusal.
+    Refuse(Box<Refusal>),
+}
+
+/// What the admission found, whatever its end: for the receipt and the
+/// answer's fields.
+#[derive(Default)]
+pub struct Findings {
+    /// What is left of the client's limits.
+    pub quota: Option<Quota>,
+    /// The limit's verdict.
+    pub limit: Option<LimitVerdict>,
+    /// The inspection's hit, and whether it refused.
+    pub waf: Option<(RuleId, Part)>,
+    /// The data class and where it came from.
+    pub class: Option<Classified>,
+}
+
+/// What is asked.
+pub struct Question<'a> {
+    /// The process.
+    pub edge: &'a Edge,
+    /// What it is decided with.
+    pub generation: &'a Generation,
+    /// The route.
+    pub route: (RouteIndex, &'a Route),
+    /// The request's id.
+    pub id: RequestId,
+    /// Now.
+    pub now: Tick,
+}
+
+/// Decides. Pure but for the limiter's counters.
+pub fn admit<'a>(ask: &Question<'a>, facts: &Facts<'a>, findings: &mut Findings) -> Step<'a> {
+    match decide(ask, facts, findings) {
+        Ok(step) => step,
+        Err(refusal) => Step::Refuse(refusal),
+    }
+}
+
+fn decide<'a>(
+    ask: &Question<'a>,
+    facts: &Facts<'a>,
+    findings: &mut Findings,
+) -> Result<Step<'a>, Box<Refusal>> {
+    let snapshot = &ask.generation.snapshot;
+    let (_, route) = ask.route;
+    access::check(snapshot, facts).map_err(|denied| {
+        let rule = snapshot.access_rule_id(denied.rule);
+        Box::new(Refusal::new(RejectReason::AccessDenied, "an access rule denies it").by(rule))
+    })?;
+    if matches!(route.action, RouteAction::Health) {
+        return Ok(Step::Health);
+    }
+    limit(ask, facts, findings)?;
+    inspect(ask, facts, findings)?;
+    match &route.action {
+        RouteAction::Deny { status } => {
+            let mut refusal =
+                Refusal::new(RejectReason::AccessDenied, "the route denies it").by(route.id.as_str());
+            refusal.status = *status;
+            return Err(Box::new(refusal));
+        }
+        RouteAction::Respond { status, body } => return Ok(Step::Respond(*status, body)),
+        RouteAction::Forward | RouteAction::Health => {}
+    }
+    origin(ask, facts)?;
+    if facts.head.upgrade() == Upgrade::WebSocket && route.websocket == WebSocket::Off {
+        let detail = "the route takes no WebSocket";
+        return Err(Box::new(Refusal::new(RejectReason::AccessDenied, detail).by(route.id.as_str())));
+    }
+    let classified = residency::classify(snapshot, route, facts);
+    findings.class = Some(classified);
+    let permitted = residency::eligible(snapshot, route, facts, classified).map_err(|law| {
+        let rule = snapshot.jurisdiction_id(law.jurisdiction).to_owned();
+        let detail = format!("{law}; needed: {}", law.needed());
+        Box::new(Refusal::new(RejectReason::Residency, detail).by(rule))
+    })?;
+    let (affinity, session) = match facts.head.first(Known::McpSessionId) {
+        Some(id) => session::open(id),
+        None => (None, None),
+    };
+    Ok(Step::Forward(Box::new(Admitted {
+        id: ask.id,
+        facts: *facts,
+        class: classified.class,
+        permitted,
+        affinity,
+        session,
+    })))
+}
+
+fn limit(
+    ask: &Question<'_>,
+    facts: &Facts<'_>,
+    findings: &mut Findings,
+) -> Result<(), Box<Refusal>> {
+    let (_, route) = ask.route;
+    let verdict =
+        limits::check(&ask.generation.snapshot, &ask.edge.limits, facts, route, ask.now);
+    findings.limit = Some(verdict);
+    match verdict {
+        LimitVerdict::Exempt => Ok(()),
+        LimitVerdict::Admit(quota) => {
+            findings.quota = quota.is_some().then_some(quota);
+            Ok(())
+        }
+        LimitVerdict::Refuse(refused) => {
+            findings.quota = refused.quota.is_some().then_some(refused.quota);
+            let detail = "over the rate limit; try again after the time in Retry-After";
+            let mut refusal =
+                Refusal::new(refused.limited_by.reason(), detail).by(refused.limited_by.as_str());
+            refusal.retry_after = Some(refused.retry_after);
+            refusal.limit = Some(refused);
+            Err(Box::new(refusal))
+        }
+    }
+}
+
+fn inspect(
+    ask: &Question<'_>,
+    facts: &Facts<'_>,
+    findings: &mut Findings,
+) -> Result<(), Box<Refusal>> {
+    match mode(ask) {
+        WafMode::Off => Ok(()),
+        mode @ (WafMode::Detect | WafMode::Block) => {
+            judge(mode, meridian_waf::inspect_head(&ask.generation.waf, facts.head), findings)
+        }
+    }
+}
+
+/// How requests of this route are inspected.
+pub fn mode(ask: &Question<'_>) -> WafMode {
+    match ask.route.1.waf {
+        RouteWaf::Off => WafMode::Off,
+        RouteWaf::On => ask.generation.snapshot.waf().mode,
+    }
+}
+
+/// What a verdict means in this mode.
+pub fn judge(
+    mode: WafMode,
+    verdict: Verdict,
+    findings: &mut Findings,
+) -> Result<(), Box<Refusal>> {
+    let Verdict::Hit { rule, part } = verdict else { return Ok(()) };
+    findings.waf = Some((rule, part));
+    match mode {
+        WafMode::Off | WafMode::Detect => Ok(()),
+        WafMode::Block => {
+            let detail = format!("a rule matches the request's {}", part.as_str());
+            Err(Box::new(Refusal::new(RejectReason::WafDenied, detail).by(rule.as_str())))
+        }
+    }
+}
+
+/// MCP servers must check `Origin`; the edge stands in front of them.
+fn origin(ask: &Question<'_>, facts: &Facts<'_>) -> Result<(), Box<Refusal>> {
+    match (ask.route.1.mcp, facts.head.first(Known::Origin)) {
+        (McpRoute::On, Some(origin)) if !ask.generation.snapshot.mcp().allows_origin(origin) => {
+            let detail = "list the origin under mcp.allowed_origins if browsers may call from it";
+            Err(Box::new(Refusal::new(RejectReason::OriginNotAllowed, detail)))
+        }
+        (McpRoute::On | McpRoute::Off, _) => Ok(()),
+    }
+}

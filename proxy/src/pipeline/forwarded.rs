@@ -1,0 +1,170 @@
+//! What the backend is told about the client: fields of the edge's own.
+//!
+//! Promises: the client's copies of these fields are dropped; only a trusted
+//! hop's are continued.
+
+use std::net::IpAddr;
+
+use meridian_policies::regions::Choice;
+use meridian_policies::{Snapshot, Trust};
+use meridian_wire::{Known, KnownSet};
+
+use super::extra::{Extra, address};
+use super::ids::{RequestId, draw, hex};
+use crate::engine::connection::ConnectionInfo;
+use crate::pipeline::admit::Admitted;
+
+/// Fields that mean something only when the edge wrote them. `Expect` is
+/// answered here.
+const OWN: KnownSet = KnownSet::of(&[
+    Known::Forwarded,
+    Known::XForwardedFor,
+    Known::XForwardedProto,
+    Known::XForwardedHost,
+    Known::XRealIp,
+    Known::XRequestId,
+    Known::XClientRegion,
+    Known::XClientCity,
+    Known::ClientCert,
+    Known::Traceparent,
+    Known::XDataClass,
+    Known::XResidencyObligations,
+    Known::XMeridianRegion,
+    Known::Expect,
+    Known::McpSessionId,
+]);
+
+/// The fields of a request that are not passed on as they came.
+pub fn dropped(trust: Trust) -> KnownSet {
+    match trust {
+        Trust::Untrusted => OWN.with(Known::Tracestate),
+        Trust::Trusted => OWN,
+    }
+}
+
+/// Adds the edge's fields. The session id is given back as the backend knows
+/// it.
+pub fn add(
+    extra: &mut Extra,
+    info: &ConnectionInfo,
+    (snapshot, choice): (&Snapshot, &Choice),
+    admitted: &Admitted<'_>,
+) {
+    let head = admitted.facts.head;
+    let hop = |known| match info.trust {
+        Trust::Trusted => head.first(known),
+        Trust::Untrusted => None,
+    };
+    extra.push("x-request-id", &admitted.id);
+    extra.add("x-forwarded-for", |text| {
+        if info.trust == Trust::Trusted {
+            for value in head.all(Known::XForwardedFor) {
+                text.extend_from_slice(value);
+                text.extend_from_slice(b", ");
+            }
+        }
+        text.extend_from_slice(info.peer_text());
+    });
+    let proto = hop(Known::XForwardedProto).unwrap_or(info.transport.scheme().as_bytes());
+    extra.push("x-forwarded-proto", proto);
+    let host = hop(Known::XForwardedHost).unwrap_or(head.authority().as_bytes());
+    if !host.is_empty() {
+        extra.push("x-forwarded-host", host);
+    }
+    extra.add("forwarded", |text| forwarded(text, admitted.facts.client, host, proto));
+    match hop(Known::Traceparent).filter(|value| is_traceparent(value)) {
+        Some(value) => extra.push("traceparent", value),
+        None => extra.add("traceparent", |text| traceparent(text, &admitted.id)),
+    }
+    place(extra, admitted);
+    extra.push("x-data-class", admitted.class.as_str().as_bytes());
+    if admitted.permitted.jurisdiction().is_some() {
+        extra.add("x-residency-obligations", |text| {
+            snapshot.write_obligations(&admitted.permitted, choice.region(), text);
+        });
+    }
+    if let Some(session) = admitted.session {
+        extra.push("mcp-session-id", session);
+    }
+}
+
+fn place(extra: &mut Extra, admitted: &Admitted<'_>) {
+    let location = &admitted.facts.location;
+    if let Some(country) = &location.country {
+        extra.push("x-client-region", country.as_str().as_bytes());
+    }
+    if let Some(city) = &location.city {
+        extra.push("x-client-city", city.ascii().as_bytes());
+    }
+}
+
+/// One element of RFC 7239: what this edge saw.
+fn forwarded(text: &mut Vec<u8>, client: IpAddr, host: &[u8], proto: &[u8]) {
+    text.extend_from_slice(b"for=");
+    match client {
+        IpAddr::V4(_) => address(text, client),
+        IpAddr::V6(_) => {
+            text.extend_from_slice(b"\"[");
+            address(text, client);
+            text.extend_from_slice(b"]\"");
+        }
+    }
+    if !host.is_empty() && !host.contains(&b'"') && !host.contains(&b'\\') {
+        text.extend_from_slice(b";host=\"");
+        text.extend_from_slice(host);
+        text.push(b'"');
+    }
+    if proto == b"https" || proto == b"http" {
+        text.extend_from_slice(b";proto=");
+        text.extend_from_slice(proto);
+    }
+}
+
+/// W3C Trace Context, version 00: the request id is the trace id.
+fn traceparent(text: &mut Vec<u8>, id: &RequestId) {
+    text.extend_from_slice(b"00-");
+    text.extend_from_slice(id);
+    text.push(b'-');
+    let mut span = [b'0'; 16];
+    hex(draw() | 1, &mut span);
+    text.extend_from_slice(&span);
+    text.extend_from_slice(b"-00");
+}
+
+/// Version 00 with ids that are not all zero.
+pub fn is_traceparent(value: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(value) else { return false };
+    let mut parts = text.split('-');
+    let mut hex = |length: usize| {
+        parts.next().is_some_and(|part| {
+            part.len() == length
+                && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+                && (length == 2 || part.bytes().any(|byte| byte != b'0'))
+        })
+    };
+    text.starts_with("00-") && hex(2) && hex(32) && hex(16) && hex(2) && text.len() == 55
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_traceparent_is_made_as_it_is_asked_for() {
+        let mut text = Vec::new();
+        traceparent(&mut text, &super::super::ids::request_id());
+        assert!(is_traceparent(&text), "{}", String::from_utf8_lossy(&text));
+        for bad in ["", "00-0-0-00", "ff-0123", "00--", "01-"] {
+            assert!(!is_traceparent(bad.as_bytes()));
+        }
+        let zero = format!("00-{}-{}-00", "0".repeat(32), "1".repeat(16));
+        assert!(!is_traceparent(zero.as_bytes()));
+    }
+
+    #[test]
+    fn forwarded_quotes_what_is_no_token() {
+        let mut text = Vec::new();
+        forwarded(&mut text, "2001:db8::1".parse().unwrap(), b"a:8080", b"https");
+        assert_eq!(text, b"for=\"[2001:db8::1]\";host=\"a:8080\";proto=https");
+    }
+}

@@ -1,0 +1,69 @@
+//! Request ids and draws, per thread.
+
+use std::cell::Cell;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+
+/// 32 lower-case hex digits: also a valid trace id (never all zero).
+pub type RequestId = [u8; 32];
+
+thread_local! {
+    static STATE: Cell<u64> = Cell::new(seed());
+}
+
+/// From the process's random keys and the thread's own counter.
+fn seed() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+/// The next of a thread's sequence (splitmix64, Steele et al. 2014). Good for
+/// choices and ids; not for secrets.
+pub fn draw() -> u64 {
+    STATE.with(|state| {
+        let next = state.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        state.set(next);
+        let mut mixed = next;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    })
+}
+
+/// A fresh id.
+pub fn request_id() -> RequestId {
+    let mut id = [b'0'; 32];
+    let (high, low) = (draw() | 1, draw());
+    let (front, back) = id.split_at_mut(16);
+    hex(high, front);
+    hex(low, back);
+    id
+}
+
+/// Writes 16 hex digits of `value`, the highest first, as far as `out` goes.
+pub fn hex(value: u64, out: &mut [u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (byte, shift) in out.iter_mut().zip((0..16).rev()) {
+        let digit = usize::try_from((value >> (shift * 4)) & 0xf).unwrap_or(0);
+        *byte = DIGITS.get(digit).copied().unwrap_or(b'0');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_a_trace_id() {
+        let id = request_id();
+        assert!(id.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')));
+        assert!(id.iter().any(|byte| *byte != b'0'));
+        assert_ne!(id, request_id());
+    }
+
+    #[test]
+    fn hex_is_what_format_says() {
+        let mut out = [0; 16];
+        hex(0x0123_4567_89ab_cdef, &mut out);
+        assert_eq!(&out, b"0123456789abcdef");
+    }
+}

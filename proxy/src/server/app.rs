@@ -1,0 +1,289 @@
+//! Where pingora hands a connection over: admission, TLS, and the choice of
+//! the version.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use meridian_policies::{Trust, access};
+use pingora_core::apps::ServerApp;
+use pingora_core::protocols::Stream;
+use pingora_core::server::ShutdownWatch;
+use tokio_rustls::TlsAcceptor;
+
+use super::tls;
+use crate::edge::Edge;
+use crate::engine::connection::{ConnectionInfo, serve_h1, serve_h2};
+use crate::engine::io::Io;
+use crate::settings::{Listener, Protocols, Settings, Switch};
+use crate::telemetry::{CloseReason, HandshakeFailure, Protocol, Transport};
+
+/// What a listener's connections have in common.
+pub(super) struct ListenerContext {
+    tls: Option<TlsAcceptor>,
+    protocols: Protocols,
+    handshake: Duration,
+}
+
+impl ListenerContext {
+    /// Reads the certificate, if the listener has one.
+    pub(super) fn new(settings: &Settings, listener: &Listener) -> anyhow::Result<Self> {
+        let tls = match &listener.tls {
+            Some(files) => Some(tls::acceptor(files, listener.protocols)?),
+            None => None,
+        };
+        let handshake = settings.timeouts.handshake;
+        Ok(Self { tls, protocols: listener.protocols, handshake })
+    }
+}
+
+/// One listener's application.
+pub(super) struct App {
+    edge: Arc<Edge>,
+    listener: ListenerContext,
+}
+
+impl App {
+    pub(super) fn new(edge: Arc<Edge>, listener: ListenerContext) -> Self {
+        Self { edge, listener }
+    }
+
+    async fn serve(&self, session: Stream) {
+        let Some(peer) = peer(&session) else { return };
+        let _open = match Open::admit(&self.edge, peer.ip()) {
+            Ok(open) => open,
+            Err(refused) => return self.edge.telemetry.connection_closed(refused.reason()),
+        };
+        let generation = self.edge.generation();
+        if access::connection(&generation.snapshot, peer.ip()).is_err() {
+            return self.edge.telemetry.connection_closed(CloseReason::Denied);
+        }
+        drop(generation);
+        let trusted = self.edge.settings.trusted_hops.iter().any(|net| net.contains(&peer.ip()));
+        let trust = if trusted { Trust::Trusted } else { Trust::Untrusted };
+        let Some((io, protocol)) = self.secure(session).await else { return };
+        let transport = match io {
+            Io::Tls(_) => Transport::Tls,
+            Io::Plain(_) | Io::Tcp(_) => Transport::Plain,
+        };
+        let info = ConnectionInfo::new(peer, trust, transport, protocol);
+        let _gauge = self.edge.telemetry.connection(protocol);
+        let reason = match protocol {
+            Protocol::H2 => serve_h2(&self.edge, Arc::new(info), io).await,
+            Protocol::H1 | Protocol::H3 | Protocol::WebSocket => {
+                serve_h1(&self.edge, &info, io).await
+            }
+        };
+        self.edge.telemetry.connection_closed(reason);
+    }
+
+    /// TLS where the listener asks for it, within its deadline.
+    async fn secure(&self, session: Stream) -> Option<(Io, Protocol)> {
+        let Some(acceptor) = &self.listener.tls else {
+            return Some((Io::Plain(session), Protocol::H1));
+        };
+        let handshake = Box::pin(tokio::time::timeout(
+            self.listener.handshake,
+            acceptor.accept(session),
+        ));
+        let failure = match handshake.await {
+            Ok(Ok(stream)) => {
+                let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                return match (h2, self.listener.protocols.h1) {
+                    (true, _) => Some((Io::Tls(Box::new(stream)), Protocol::H2)),
+                    (false, Switch::On) => Some((Io::Tls(Box::new(stream)), Protocol::H1)),
+                    (false, Switch::Off) => {
+                        self.failed(HandshakeFailure::NoAgreement);
+                        None
+                    }
+                };
+            }
+            Ok(Err(error)) => classify(&error),
+            Err(_) => HandshakeFailure::TimedOut,
+        };
+        self.failed(failure);
+        None
+    }
+
+    fn failed(&self, failure: HandshakeFailure) {
+        self.edge.telemetry.handshake_failed(failure);
+        self.edge.telemetry.connection_closed(CloseReason::Handshake);
+    }
+}
+
+#[async_trait]
+impl ServerApp for App {
+    async fn process_new(
+        self: &Arc<Self>,
+        session: Stream,
+        _shutdown: &ShutdownWatch,
+    ) -> Option<Stream> {
+        self.serve(session).await;
+        None
+    }
+}
+
+fn peer(session: &Stream) -> Option<SocketAddr> {
+    let digest = session.get_socket_digest()?;
+    let peer = digest.peer_addr()?.as_inet()?;
+    Some(SocketAddr::new(peer.ip().to_canonical(), peer.port()))
+}
+
+fn classify(error: &std::io::Error) -> HandshakeFailure {
+    use rustls::Error;
+    let Some(inner) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
+        return HandshakeFailure::ClientGone;
+    };
+    match inner {
+        Error::InvalidMessage(_) => HandshakeFailure::NotTls,
+        Error::PeerIncompatible(_) | Error::NoApplicationProtocol => HandshakeFailure::NoAgreement,
+        Error::AlertReceived(_) => HandshakeFailure::Alert,
+        Error::General(_) | Error::FailedToGetRandomBytes => HandshakeFailure::Internal,
+        _ => HandshakeFailure::Protocol,
+    }
+}
+
+/// Client connections, in all and by address. Never more entries than
+/// connections.
+pub struct Connections {
+    total: AtomicUsize,
+    by_address: DashMap<IpAddr, usize>,
+}
+
+/// Why a connection is not taken.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub enum Refused {
+    /// The process has as many as it may.
+    Process,
+    /// The address has as many as it may.
+    Address,
+}
+
+impl Refused {
+    fn reason(self) -> CloseReason {
+        match self {
+            Self::Process => CloseReason::ProcessLimit,
+            Self::Address => CloseReason::AddressLimit,
+        }
+    }
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Connections {
+    /// None yet.
+    pub fn new() -> Self {
+        Self { total: AtomicUsize::new(0), by_address: DashMap::new() }
+    }
+
+    /// Open connections.
+    pub fn open(&self) -> usize {
+        self.total.load(Ordering::Acquire)
+    }
+
+    /// Counts one more, unless that is one too many.
+    pub fn enter(&self, ip: IpAddr, total: usize, each: usize) -> Result<(), Refused> {
+        if self.total.fetch_add(1, Ordering::AcqRel) >= total {
+            self.total.fetch_sub(1, Ordering::AcqRel);
+            return Err(Refused::Process);
+        }
+        let mut count = self.by_address.entry(key(ip)).or_insert(0);
+        if *count >= each {
+            drop(count);
+            self.total.fetch_sub(1, Ordering::AcqRel);
+            return Err(Refused::Address);
+        }
+        *count += 1;
+        Ok(())
+    }
+
+    /// Counts one less.
+    pub fn leave(&self, ip: IpAddr) {
+        self.total.fetch_sub(1, Ordering::AcqRel);
+        if let Entry::Occupied(mut entry) = self.by_address.entry(key(ip)) {
+            if *entry.get() <= 1 {
+                entry.remove();
+            } else {
+                *entry.get_mut() -= 1;
+            }
+        }
+    }
+}
+
+/// One client of IPv6 has a /64.
+fn key(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            IpAddr::from([a, b, c, d, 0, 0, 0, 0])
+        }
+    }
+}
+
+/// One counted connection.
+struct Open<'a> {
+    edge: &'a Edge,
+    ip: IpAddr,
+}
+
+impl<'a> Open<'a> {
+    fn admit(edge: &'a Edge, ip: IpAddr) -> Result<Self, Refused> {
+        let limits = &edge.settings.limits;
+        edge.connections.enter(ip, limits.connections, limits.connections_per_address)?;
+        edge.lifecycle.opened();
+        Ok(Self { edge, ip })
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.edge.connections.leave(self.ip);
+        self.edge.lifecycle.closed();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_its_own_bound_below_that_of_the_process() {
+        let connections = Connections::new();
+        let (a, b) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        assert_eq!(connections.enter(a, 3, 2), Ok(()));
+        assert_eq!(connections.enter(a, 3, 2), Ok(()));
+        assert_eq!(connections.enter(a, 3, 2), Err(Refused::Address));
+        assert_eq!(connections.enter(b, 3, 2), Ok(()));
+        assert_eq!(connections.enter(b, 3, 2), Err(Refused::Process));
+        connections.leave(a);
+        assert_eq!(connections.enter(b, 3, 2), Ok(()));
+        assert_eq!(connections.open(), 3);
+    }
+
+    #[test]
+    fn a_client_of_ipv6_counts_by_its_network() {
+        let connections = Connections::new();
+        let (a, b): (IpAddr, IpAddr) =
+            ("2001:db8::1".parse().unwrap(), "2001:db8::ffff:1".parse().unwrap());
+        assert_eq!(connections.enter(a, 9, 1), Ok(()));
+        assert_eq!(connections.enter(b, 9, 1), Err(Refused::Address));
+    }
+
+    #[test]
+    fn an_address_without_connections_is_forgotten() {
+        let connections = Connections::new();
+        let ip = IpAddr::from([192, 0, 2, 1]);
+        connections.enter(ip, 9, 9).unwrap();
+        connections.leave(ip);
+        assert!(connections.by_address.is_empty());
+    }
+}
