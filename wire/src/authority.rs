@@ -54,27 +54,27 @@ pub(crate) fn settle(text: &mut [u8]) -> Result<Settled, Malformed> {
     })
 }
 
-/// Lower-cases the name at the front; its length.
+/// Lower-cases the name at the front; its length. Only the last label may be
+/// empty, and not alone.
 #[inline]
 fn name(text: &mut [u8]) -> Result<usize, Malformed> {
     let mut len = 0;
-    let mut before = b'.';
-    for byte in text.iter_mut() {
-        let low = host_lower(*byte);
-        if low == 0 {
-            break;
+    loop {
+        let start = len;
+        for byte in text.get_mut(start..).unwrap_or(&mut []) {
+            let low = host_lower(*byte);
+            if low == 0 {
+                break;
+            }
+            *byte = low;
+            len += 1;
         }
-        if low == b'.' && before == b'.' {
-            return Err(Malformed::HostSyntax);
+        match text.get(len) {
+            Some(b'.') if len > start => len += 1,
+            None | Some(b':') if len > 0 => return Ok(len),
+            Some(_) if text.contains(&b'@') => return Err(Malformed::Userinfo),
+            Some(_) | None => return Err(Malformed::HostSyntax),
         }
-        before = low;
-        *byte = low;
-        len += 1;
-    }
-    match text.get(len) {
-        None | Some(b':') if len > 0 => Ok(len),
-        _ if text.contains(&b'@') => Err(Malformed::Userinfo),
-        _ => Err(Malformed::HostSyntax),
     }
 }
 

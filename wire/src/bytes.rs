@@ -2,7 +2,7 @@
 
 /// Lower-cased token characters (RFC 9110 5.6.2); 0 for every other byte.
 const TOKEN: [u8; 256] = table(TokenClass::Token);
-/// Lower-cased characters of a host name; 0 for every other byte.
+/// Lower-cased characters of a host label; 0 for every other byte.
 const HOST: [u8; 256] = table(TokenClass::Host);
 
 #[derive(Copy, Clone)]
@@ -42,7 +42,7 @@ const fn table(class: TokenClass) -> [u8; 256] {
                             | b'~'
                     )
             }
-            TokenClass::Host => byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'),
+            TokenClass::Host => byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'),
         };
         if fits {
             table[at] = byte.to_ascii_lowercase();
@@ -58,7 +58,7 @@ pub(crate) fn token_lower(byte: u8) -> u8 {
     TOKEN.get(usize::from(byte)).copied().unwrap_or(0)
 }
 
-/// The host name character in lower case, 0 when it is none.
+/// The host label character in lower case, 0 when it is none.
 #[inline]
 pub(crate) fn host_lower(byte: u8) -> u8 {
     HOST.get(usize::from(byte)).copied().unwrap_or(0)

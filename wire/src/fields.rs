@@ -3,9 +3,12 @@
 //! Promises: a line is read once, its name lower-cased in place; what is
 //! absent costs one bit test; clearing keeps small buffers and drops big ones.
 
-use crate::bytes::{content_len, is_token, list, text, token_lower, trim};
+use std::ops::Range;
+
+use crate::bytes::{is_token, list, text, token_lower, trim};
 use crate::known::{HOP, Known, KnownSet};
 use crate::malformed::Malformed;
+use crate::names::look;
 
 /// Heads are reused by pools: a buffer above this does not stay, in bytes.
 const RAW_KEPT: usize = 16_384;
@@ -57,7 +60,7 @@ impl Span {
             .unwrap_or(&mut [])
     }
 
-    pub(crate) fn bounds(self) -> std::ops::Range<usize> {
+    pub(crate) fn bounds(self) -> Range<usize> {
         self.start as usize..self.end as usize
     }
 
@@ -111,14 +114,6 @@ pub(crate) struct ConnectionOptions {
     pub(crate) upgrade: bool,
 }
 
-/// Lengths within one line, from its first byte.
-struct Line {
-    name: usize,
-    value_start: usize,
-    value_end: usize,
-    len: usize,
-}
-
 impl Fields {
     pub(crate) fn clear(&mut self) {
         self.raw.clear();
@@ -132,28 +127,34 @@ impl Fields {
         }
     }
 
-    /// Reads the field lines that stand in `raw` from `from` to its end; every
-    /// line ends in LF. More than `most` fields are refused.
-    pub(crate) fn read_lines(&mut self, from: usize, most: usize) -> Result<(), Malformed> {
-        let mut at = from;
-        while let Some(rest) = self.raw.get_mut(at..)
-            && !rest.is_empty()
-        {
-            let line = read_line(rest)?;
-            if self.entries.len() >= most {
-                return Err(Malformed::TooManyFields);
+    /// Reads one line, which ends in CRLF and has no other control character
+    /// but tabs. More than `most` fields are refused.
+    #[inline]
+    pub(crate) fn push_line(&mut self, line: &[u8], most: usize) -> Result<(), Malformed> {
+        let start = self.raw.len();
+        self.raw.extend_from_slice(line);
+        let raw = self.raw.get_mut(start..).unwrap_or(&mut []);
+        let (known, name) = match look(line) {
+            Some(found) => {
+                if let Some(front) = raw.first_chunk_mut() {
+                    *front = found.lower;
+                }
+                (found.known, found.len)
             }
-            let known = Known::from_lower(rest.get(..line.name).unwrap_or(&[]));
-            self.present = self.present.with(known);
-            self.entries.push(Entry {
-                name: Span::new(at, at + line.name),
-                value: Span::new(at + line.value_start, at + line.value_end),
-                known,
-                hop: HOP.contains(known),
-                canonical: line.value_start == line.name + 2 && line.value_end + 2 == line.len,
-            });
-            at += line.len;
+            None => lower_name(raw)?,
+        };
+        if self.entries.len() >= most {
+            return Err(Malformed::TooManyFields);
         }
+        let value = read_value(raw, name + 1);
+        self.present = self.present.with(known);
+        self.entries.push(Entry {
+            name: Span::new(start, start + name),
+            value: Span::new(start + value.start, start + value.end),
+            known,
+            hop: HOP.contains(known),
+            canonical: value.start == name + 2 && value.end + 2 == line.len(),
+        });
         Ok(())
     }
 
@@ -328,50 +329,43 @@ fn nominate(token: &[u8], raw: &[u8], entries: &mut [Entry]) -> Result<(), Malfo
     Ok(())
 }
 
-/// Reads the line at the front and lower-cases its name.
-#[inline]
-fn read_line(rest: &mut [u8]) -> Result<Line, Malformed> {
-    let mut name = 0;
-    for byte in rest.iter_mut() {
+/// Lower-cases the name at the front of a line; the name and its length.
+#[inline(never)]
+fn lower_name(line: &mut [u8]) -> Result<(Known, usize), Malformed> {
+    let mut len = 0;
+    for byte in line.iter_mut() {
         let low = token_lower(*byte);
         if low == 0 {
             break;
         }
         *byte = low;
-        name += 1;
+        len += 1;
     }
-    let Some([b':', after @ ..]) = rest.get_mut(name..) else {
-        return Err(name_fault(rest, name));
-    };
-    if name == 0 {
-        return Err(Malformed::FieldName);
+    if len == 0 || line.get(len) != Some(&b':') {
+        return Err(name_fault(line, len));
     }
-    let content = content_len(after);
-    let (lead, value_end) = match after.get_mut(..content) {
-        // The usual form, and a tab in its place.
-        Some([lead @ (b' ' | b'\t'), value @ ..]) => {
-            *lead = b' ';
-            let spaces = value
-                .iter()
-                .take_while(|&&byte| byte == b' ' || byte == b'\t')
-                .count();
-            (1 + spaces, 1 + spaces + trim(value).len())
-        }
-        Some(value) => (0, trim(value).len()),
-        None => (0, 0),
-    };
-    match after.get(content..) {
-        Some([b'\r', b'\n', ..]) => {}
-        Some([b'\r', ..]) => return Err(Malformed::BareCr),
-        Some([b'\n', ..]) => return Err(Malformed::BareLf),
-        Some(_) | None => return Err(Malformed::ControlCharacter),
+    Ok((Known::from_lower(line.get(..len).unwrap_or(&[])), len))
+}
+
+/// The value without white space around it. A tab in the place of the usual
+/// space becomes one.
+#[inline]
+fn read_value(line: &mut [u8], from: usize) -> Range<usize> {
+    let mut start = from;
+    if let Some(lead @ (b' ' | b'\t')) = line.get_mut(start) {
+        *lead = b' ';
+        start += 1;
     }
-    Ok(Line {
-        name,
-        value_start: name + 1 + lead,
-        value_end: name + 1 + value_end,
-        len: name + 1 + content + 2,
-    })
+    while let Some(b' ' | b'\t') = line.get(start) {
+        start += 1;
+    }
+    let mut end = line.len().saturating_sub(2).max(start);
+    while end > start
+        && let Some(b' ' | b'\t') = line.get(end - 1)
+    {
+        end -= 1;
+    }
+    start..end
 }
 
 /// Which rule a line breaks whose name does not end in a colon at `at`.
@@ -380,18 +374,12 @@ fn name_fault(rest: &[u8], at: usize) -> Malformed {
     let after = rest.get(at..).unwrap_or(&[]);
     match after {
         [b' ' | b'\t', ..] if at == 0 => Malformed::ObsFold,
-        [b' ' | b'\t', ..] => {
-            let line = after.split(|&byte| byte == b'\n').next().unwrap_or(&[]);
-            match trim(line) {
-                [b':', ..] => Malformed::SpaceBeforeColon,
-                line if line.contains(&b':') => Malformed::FieldName,
-                _ => Malformed::MissingColon,
-            }
-        }
-        [b'\r', b'\n', ..] => Malformed::MissingColon,
-        [b'\r', ..] => Malformed::BareCr,
-        [b'\n', ..] => Malformed::BareLf,
-        [0..=0x1f | 0x7f, ..] => Malformed::ControlCharacter,
+        [b' ' | b'\t', ..] => match trim(after) {
+            [b':', ..] => Malformed::SpaceBeforeColon,
+            line if line.contains(&b':') => Malformed::FieldName,
+            _ => Malformed::MissingColon,
+        },
+        [b'\r', ..] | [] => Malformed::MissingColon,
         _ => Malformed::FieldName,
     }
 }

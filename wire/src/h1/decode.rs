@@ -6,7 +6,7 @@
 
 use crate::bytes::hex_value;
 use crate::h1::extension::{Extension, Read};
-use crate::h1::trailers::{BYTES_MAX, Trailers};
+use crate::h1::trailers::Trailers;
 use crate::malformed::Malformed;
 use crate::rules::BodyFraming;
 
@@ -76,8 +76,8 @@ enum Place {
 pub struct BodyDecoder {
     place: Place,
     extension: Extension,
-    /// Trailer lines as they arrive, at most 8 KiB.
-    lines: Vec<u8>,
+    /// The trailer line that is being read, at most 8 KiB.
+    line: Vec<u8>,
     trailers: Option<Box<Trailers>>,
 }
 
@@ -93,7 +93,7 @@ impl BodyDecoder {
         Self {
             place,
             extension: Extension::new(),
-            lines: Vec::new(),
+            line: Vec::new(),
             trailers: None,
         }
     }
@@ -105,7 +105,7 @@ impl BodyDecoder {
 
     /// The trailer fields, after the end and when there were any.
     pub fn trailers(&self) -> Option<&Trailers> {
-        self.trailers.as_deref()
+        self.trailers.as_deref().filter(|_| self.is_done())
     }
 
     /// The peer closed.
@@ -192,11 +192,8 @@ impl BodyDecoder {
             Place::ChunkLf if byte == b'\n' => Place::Size { size: 0, digits: 0 },
             Place::ChunkCr | Place::ChunkLf => return Err(Malformed::ChunkEnd),
             Place::TrailerStart if byte == b'\r' => Place::LastLf,
-            Place::LastLf if byte == b'\n' => {
-                self.read_trailers()?;
-                Place::Done
-            }
-            Place::LastLf => return Err(self.trailer_fault(Malformed::BareCr)),
+            Place::LastLf if byte == b'\n' => Place::Done,
+            Place::LastLf => return Err(Malformed::BareCr),
             Place::TrailerStart | Place::Trailer => self.read_trailer(byte)?,
             place @ (Place::Length(_) | Place::UntilClose | Place::Chunk(_) | Place::Done) => place,
         })
@@ -224,41 +221,22 @@ impl BodyDecoder {
         }
     }
 
-    /// One byte of a trailer line; the lines are read when all are there.
+    /// One byte of a trailer line; the line is read when it is complete.
     fn read_trailer(&mut self, byte: u8) -> Result<Place, Malformed> {
-        if self.lines.len() >= BYTES_MAX {
-            return Err(self.trailer_fault(Malformed::TrailersTooLarge));
+        let trailers = self.trailers.get_or_insert_default();
+        if trailers.is_full(self.line.len()) {
+            return Err(Malformed::TrailersTooLarge);
         }
-        if byte == b'\n' && self.lines.last() != Some(&b'\r') {
-            return Err(self.trailer_fault(Malformed::BareLf));
+        if byte == b'\n' && self.line.last() != Some(&b'\r') {
+            return Err(Malformed::BareLf);
         }
-        self.lines.push(byte);
-        Ok(if byte == b'\n' {
-            Place::TrailerStart
-        } else {
-            Place::Trailer
-        })
-    }
-
-    fn read_trailers(&mut self) -> Result<(), Malformed> {
-        if !self.lines.is_empty() {
-            let mut trailers = Box::<Trailers>::default();
-            trailers.read(std::mem::take(&mut self.lines))?;
-            self.trailers = Some(trailers);
+        self.line.push(byte);
+        if byte != b'\n' {
+            return Ok(Place::Trailer);
         }
-        Ok(())
-    }
-
-    /// The first fault: of a complete line before, or this one.
-    #[cold]
-    fn trailer_fault(&mut self, fault: Malformed) -> Malformed {
-        let complete = self
-            .lines
-            .iter()
-            .rposition(|&byte| byte == b'\n')
-            .map_or(0, |at| at + 1);
-        self.lines.truncate(complete);
-        self.read_trailers().err().unwrap_or(fault)
+        trailers.push_line(&self.line)?;
+        self.line.clear();
+        Ok(Place::TrailerStart)
     }
 }
 

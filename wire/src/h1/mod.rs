@@ -1,5 +1,6 @@
 //! HTTP/1.1 and HTTP/1.0 on both sides (RFC 9112).
 
+mod controls;
 mod decode;
 mod encode;
 mod extension;

@@ -53,41 +53,57 @@ impl RequestParser {
             return Err(method_fault(buf));
         }
         let limit = limits.head_bytes();
-        let (lines, broken) = match self.scan.run(buf.get(..limit).unwrap_or(buf)) {
-            Found::More { .. } if buf.len() < limit => return Ok(None),
-            Found::More { lines } if lines <= self.scan.skipped => {
-                (lines, Some(Malformed::TargetTooLong))
+        let window = buf.get(..limit).unwrap_or(buf);
+        let fresh = self.scan.is_fresh();
+        let (found, line) = self.read_lines(window, limits, head)?;
+        let (used, line) = match (found, line) {
+            (Found::First | Found::More, _) if buf.len() < limit => return Ok(None),
+            (Found::First, _) => return Err(Malformed::TargetTooLong),
+            (Found::More, _) => return Err(Malformed::HeadTooLarge),
+            (Found::End(used), line) if fresh => (used, line),
+            // It came in pieces, and is whole now: once more in one go.
+            (Found::End(used), _) => {
+                self.reset();
+                (used, self.read_lines(window, limits, head)?.1)
             }
-            Found::More { lines } => (lines, Some(Malformed::HeadTooLarge)),
-            Found::End { lines } => (lines, None),
-            Found::BareLf { lines } => (lines, Some(Malformed::BareLf)),
         };
-        let text = buf.get(self.scan.skipped..lines).unwrap_or(&[]);
-        if let Some(broken) = broken
-            && text.is_empty()
-        {
-            return Err(broken);
-        }
-        head.clear();
-        head.fields.raw.extend_from_slice(text);
-        let target = head.read_request_line(limits)?;
-        head.fields.read_lines(target.fields, limits.fields)?;
-        if let Some(broken) = broken {
-            return Err(broken);
-        }
-        head.settle_h1(target.authority)?;
-        head.head_bytes = lines + 2;
+        head.settle_h1(line.ok_or(Malformed::RequestLine)?.authority)?;
+        head.head_bytes = used;
         self.reset();
-        Ok(Some(lines + 2))
+        Ok(Some(used))
+    }
+
+    /// Reads the lines that are new into a cleared head.
+    #[inline]
+    fn read_lines(
+        &mut self,
+        window: &[u8],
+        limits: &HeadLimits,
+        head: &mut RequestHead,
+    ) -> Result<(Found, Option<RequestLine>), Malformed> {
+        head.clear();
+        let mut first = self.scan.lines == 0;
+        let most = limits
+            .fields
+            .saturating_sub(self.scan.lines.saturating_sub(1));
+        let mut line = None;
+        let found = self.scan.run(window, |text| {
+            if first {
+                first = false;
+                line = Some(head.read_request_line(text, limits)?);
+                return Ok(());
+            }
+            head.fields.push_line(text, most)
+        })?;
+        Ok((found, line))
     }
 }
 
 /// What the request line says beside method, target and version.
+#[derive(Copy, Clone)]
 struct RequestLine {
     /// The authority of an absolute form.
     authority: Option<Span>,
-    /// Where the field lines begin.
-    fields: usize,
 }
 
 /// A target's place.
@@ -98,7 +114,12 @@ struct Target {
 
 impl RequestHead {
     #[inline]
-    fn read_request_line(&mut self, limits: &HeadLimits) -> Result<RequestLine, Malformed> {
+    fn read_request_line(
+        &mut self,
+        text: &[u8],
+        limits: &HeadLimits,
+    ) -> Result<RequestLine, Malformed> {
+        self.fields.raw.extend_from_slice(text);
         let raw = self.fields.raw.as_slice();
         let method = raw
             .iter()
@@ -135,10 +156,8 @@ impl RequestHead {
             [b' ', version @ ..] => read_version(version)?,
             _ => return Err(target_fault(rest)),
         };
-        let fields = start + target.len + b" HTTP/1.1\r\n".len();
         Ok(RequestLine {
             authority: target.authority,
-            fields,
         })
     }
 
@@ -211,29 +230,17 @@ fn ends_authority(byte: u8) -> bool {
 
 #[inline]
 fn read_version(rest: &[u8]) -> Result<Version, Malformed> {
-    if rest.starts_with(b"HTTP/1.1\r\n") {
-        Ok(Version::Http11)
-    } else if rest.starts_with(b"HTTP/1.0\r\n") {
-        Ok(Version::Http10)
-    } else {
-        Err(version_fault(rest))
+    match rest {
+        b"HTTP/1.1\r\n" => Ok(Version::Http11),
+        b"HTTP/1.0\r\n" => Ok(Version::Http10),
+        _ => Err(version_fault(rest)),
     }
 }
 
 /// Which rule the rest of a request line breaks.
 #[cold]
 fn version_fault(rest: &[u8]) -> Malformed {
-    let line = rest.split(|&byte| byte == b'\n').next().unwrap_or(&[]);
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    if line.contains(&b'\r') {
-        return Malformed::BareCr;
-    }
-    if line
-        .iter()
-        .any(|&byte| matches!(byte, 0..=0x1f | 0x7f) && byte != b'\t')
-    {
-        return Malformed::ControlCharacter;
-    }
+    let line = rest.strip_suffix(b"\r\n").unwrap_or(rest);
     let odd = line.iter().any(|&byte| byte == b' ' || byte == b'\t');
     match line.get(..5) {
         Some(name) if !odd && name.eq_ignore_ascii_case(b"HTTP/") => Malformed::VersionUnsupported,
@@ -245,8 +252,7 @@ fn version_fault(rest: &[u8]) -> Malformed {
 #[cold]
 fn method_fault(rest: &[u8]) -> Malformed {
     match rest {
-        [b'\r', b'\n', ..] | [b' ' | b'\t', ..] | [] => Malformed::RequestLine,
-        [b'\r', ..] => Malformed::BareCr,
+        [b'\r' | b' ' | b'\t', ..] | [] => Malformed::RequestLine,
         [b'\n', ..] => Malformed::BareLf,
         [0..=0x1f | 0x7f, ..] => Malformed::ControlCharacter,
         [..] => Malformed::MethodName,
@@ -257,8 +263,7 @@ fn method_fault(rest: &[u8]) -> Malformed {
 #[cold]
 fn target_fault(rest: &[u8]) -> Malformed {
     match rest {
-        [b'\r', b'\n', ..] | [] => Malformed::RequestLine,
-        [b'\r', ..] => Malformed::BareCr,
+        [b'\r', ..] | [] => Malformed::RequestLine,
         [byte, ..] => fault(*byte),
     }
 }

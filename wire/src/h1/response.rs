@@ -1,6 +1,5 @@
 //! Reads the heads of answers, as strictly as requests.
 
-use crate::bytes::content_len;
 use crate::h1::scan::{Found, Scan};
 use crate::limits::HeadLimits;
 use crate::malformed::Malformed;
@@ -48,47 +47,60 @@ impl ResponseParser {
             return Err(Malformed::StatusLine);
         }
         let limit = limits.head_bytes();
-        let (lines, broken) = match self.scan.run(buf.get(..limit).unwrap_or(buf)) {
-            Found::More { .. } if buf.len() < limit => return Ok(None),
-            Found::More { lines } => (lines, Some(Malformed::HeadTooLarge)),
-            Found::End { lines } => (lines, None),
-            Found::BareLf { lines } => (lines, Some(Malformed::BareLf)),
+        let window = buf.get(..limit).unwrap_or(buf);
+        let fresh = self.scan.is_fresh();
+        let used = match self.read_lines(window, limits, head)? {
+            Found::First | Found::More if buf.len() < limit => return Ok(None),
+            Found::First | Found::More => return Err(Malformed::HeadTooLarge),
+            Found::End(used) => used,
         };
-        let text = buf.get(..lines).unwrap_or(&[]);
-        if let Some(broken) = broken
-            && text.is_empty()
-        {
-            return Err(broken);
-        }
-        head.clear();
-        head.fields.raw.extend_from_slice(text);
-        let fields = head.read_status_line()?;
-        head.fields.read_lines(fields, limits.fields)?;
-        if let Some(broken) = broken {
-            return Err(broken);
+        if !fresh {
+            self.reset();
+            self.read_lines(window, limits, head)?;
         }
         head.settle_h1(Answer {
             to,
             status: head.status,
             version: head.version,
         })?;
-        head.head_bytes = lines + 2;
+        head.head_bytes = used;
         self.reset();
-        Ok(Some(lines + 2))
+        Ok(Some(used))
+    }
+
+    /// Reads the lines that are new into a cleared head, as for requests.
+    #[inline]
+    fn read_lines(
+        &mut self,
+        window: &[u8],
+        limits: &HeadLimits,
+        head: &mut ResponseHead,
+    ) -> Result<Found, Malformed> {
+        head.clear();
+        let mut first = self.scan.lines == 0;
+        let most = limits
+            .fields
+            .saturating_sub(self.scan.lines.saturating_sub(1));
+        self.scan.run(window, |line| {
+            if first {
+                first = false;
+                return head.read_status_line(line);
+            }
+            head.fields.push_line(line, most)
+        })
     }
 }
 
 impl ResponseHead {
-    /// Version, status and reason; where the field lines begin.
+    /// Version, status and reason.
     #[inline]
-    fn read_status_line(&mut self) -> Result<usize, Malformed> {
-        let raw = self.fields.raw.as_slice();
-        let (version, rest) = match raw.split_at_checked(8) {
+    fn read_status_line(&mut self, line: &[u8]) -> Result<(), Malformed> {
+        let (version, rest) = match line.split_at_checked(8) {
             Some((b"HTTP/1.1", rest)) => (Version::Http11, rest),
             Some((b"HTTP/1.0", rest)) => (Version::Http10, rest),
-            Some(_) | None => return Err(version_fault(raw)),
+            Some(_) | None => return Err(version_fault(line)),
         };
-        let [b' ', hundreds, tens, ones, reason @ ..] = rest else {
+        let [b' ', hundreds, tens, ones, b' ' | b'\r', ..] = rest else {
             return Err(Malformed::StatusLine);
         };
         let digits = [*hundreds, *tens, *ones];
@@ -103,16 +115,7 @@ impl ResponseHead {
         }
         self.version = version;
         self.status = status;
-        let content = match reason {
-            [b'\r', ..] => 0,
-            [b' ', ..] => content_len(reason),
-            [..] => return Err(Malformed::StatusLine),
-        };
-        match reason.get(content..) {
-            Some([b'\r', b'\n', ..]) => Ok(12 + content + 2),
-            Some([b'\r', ..]) => Err(Malformed::BareCr),
-            Some(_) | None => Err(Malformed::ControlCharacter),
-        }
+        Ok(())
     }
 }
 

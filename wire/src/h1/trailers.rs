@@ -6,14 +6,15 @@
 //! and what the edge itself says about a request.
 
 use crate::builder::check_field;
+use crate::bytes::content_len;
 use crate::fields::{Field, Fields};
 use crate::known::{Known, KnownSet};
 use crate::malformed::Malformed;
 
 /// Trailer fields of one message.
-pub(crate) const FIELDS_MAX: usize = 32;
+const FIELDS_MAX: usize = 32;
 /// Bytes of all trailer lines of one message.
-pub(crate) const BYTES_MAX: usize = 8_192;
+const BYTES_MAX: usize = 8_192;
 
 /// Fields that are never written as trailers.
 const FORBIDDEN: KnownSet = KnownSet::of(&[
@@ -105,11 +106,20 @@ impl Trailers {
         Ok(())
     }
 
-    /// Reads complete lines.
-    pub(crate) fn read(&mut self, lines: Vec<u8>) -> Result<(), Malformed> {
-        self.fields.clear();
-        self.fields.raw = lines;
-        self.fields.read_lines(0, FIELDS_MAX).map_err(|fault| {
+    /// Whether one line of so many bytes more, as far as it came, is too much.
+    pub(crate) fn is_full(&self, line: usize) -> bool {
+        self.fields.raw.len() + line >= BYTES_MAX
+    }
+
+    /// Reads one complete line, its CRLF included.
+    pub(crate) fn push_line(&mut self, line: &[u8]) -> Result<(), Malformed> {
+        let content = line.strip_suffix(b"\r\n").unwrap_or(line);
+        match content.get(content_len(content)) {
+            Some(b'\r') => return Err(Malformed::BareCr),
+            Some(_) => return Err(Malformed::ControlCharacter),
+            None => {}
+        }
+        self.fields.push_line(line, FIELDS_MAX).map_err(|fault| {
             if fault == Malformed::TooManyFields {
                 Malformed::TrailersTooLarge
             } else {

@@ -3,7 +3,7 @@
 
 use meridian_wire::h1::{
     BodyDecoder, BodyEncoder, Connection, RequestParser, RequestPlan, ResponseParser, ResponsePlan,
-    Step, write_request, write_response,
+    Step, Trailers, write_request, write_response,
 };
 use meridian_wire::{
     BodyFraming, HeadLimits, Known, KnownSet, Malformed, Method, RequestHead, ResponseHead,
@@ -273,11 +273,7 @@ pub(crate) fn chunked_body(data: &[u8]) {
     let mut decoder = BodyDecoder::new(BodyFraming::Chunked);
     let again = decode(&mut decoder, &out, out.len());
     assert_eq!(again, Ok((body, Some(out.len()))));
-    for field in decoder
-        .trailers()
-        .into_iter()
-        .flat_map(|trailers| trailers.fields())
-    {
+    for field in decoder.trailers().into_iter().flat_map(Trailers::fields) {
         assert!(!field.hop && field.known != Known::ContentLength && field.known != Known::Host);
     }
 }

@@ -69,7 +69,10 @@ fn mutate(seed: &[u8], draw: &mut Draw) -> Vec<u8> {
         let at = draw.below(bytes.len() + 1);
         match draw.below(4) {
             0 => {
-                let piece = PIECES[draw.below(PIECES.len())];
+                let piece = PIECES
+                    .get(draw.below(PIECES.len()))
+                    .copied()
+                    .unwrap_or_default();
                 bytes.splice(at..at, piece.iter().copied());
             }
             1 => {
@@ -83,7 +86,7 @@ fn mutate(seed: &[u8], draw: &mut Draw) -> Vec<u8> {
             }
             _ => {
                 let from = draw.below(bytes.len() + 1).min(at);
-                let again = bytes[from..at].to_vec();
+                let again = bytes.get(from..at).unwrap_or_default().to_vec();
                 bytes.splice(at..at, again);
             }
         }
