@@ -1,0 +1,90 @@
+//! From settings to an edge that is ready to serve: shared by `run` and `demo`.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use meridian_policies::limits::LimitState;
+use meridian_policies::retry::Budget;
+use meridian_policies::{Diagnostic, State};
+
+use super::output::{self, Severity};
+use crate::edge::{Clock, Edge, Lifecycle};
+use crate::reload::{self, Outcome, Pace, Report, Watcher};
+use crate::server::Connections;
+use crate::settings::{Settings, raise_descriptor_limit};
+use crate::telemetry::Telemetry;
+
+/// Client addresses whose buckets are kept apart; see [`LimitState::new`].
+const LIMITED_ADDRESSES: usize = 262_144;
+
+/// An edge with its files watched until `watcher` is dropped.
+pub(super) struct Started {
+    pub(super) edge: Arc<Edge>,
+    pub(super) watcher: Watcher,
+}
+
+/// Why there is no edge.
+pub(super) enum StartError {
+    /// The files are at fault.
+    Files(Vec<Diagnostic>),
+    /// The machine is.
+    System(anyhow::Error),
+}
+
+/// Raises the descriptor limit and keeps the connection cap below it.
+pub(super) fn within_limits(mut settings: Settings) -> Settings {
+    if let Some(lowered) = settings.fit_descriptors(raise_descriptor_limit()) {
+        output::notice(Severity::Warning, &lowered);
+    }
+    settings
+}
+
+pub(super) fn edge(settings: Settings) -> Result<Started, StartError> {
+    let clock = Clock::start();
+    let state = State::new();
+    let (generation, reloads) =
+        reload::first(&settings, &state, &clock).map_err(StartError::Files)?;
+    for warning in generation.snapshot.warnings() {
+        output::notice(Severity::Warning, &output::in_one_line(std::slice::from_ref(warning)));
+    }
+    let telemetry = Telemetry::new(&settings.telemetry, &settings.edge_region)
+        .context("cannot open the access log")
+        .map_err(StartError::System)?;
+    let edge = Arc::new(Edge {
+        settings,
+        live: ArcSwap::from_pointee(generation),
+        state,
+        limits: LimitState::new(LIMITED_ADDRESSES),
+        budget: Budget::new(),
+        connections: Connections::new(),
+        telemetry,
+        clock,
+        lifecycle: Lifecycle::new(),
+        reloads,
+    });
+    let watcher = Watcher::start(edge.clone(), Pace::default(), report())
+        .context("cannot watch the policy files")
+        .map_err(StartError::System)?;
+    Ok(Started { edge, watcher })
+}
+
+/// Says what became of a reload.
+fn report() -> Report {
+    Box::new(|outcome| match outcome {
+        Outcome::Unchanged => {}
+        Outcome::Mended => {
+            output::notice(Severity::Info, "the policy files are again those that are live");
+        }
+        Outcome::Live { generation, kept } => {
+            output::notice(Severity::Info, &format!("policies: generation {generation} is live"));
+            if !kept.is_empty() {
+                output::notice(Severity::Error, &output::in_one_line(kept));
+            }
+        }
+        Outcome::Rejected(faults) => {
+            let text = format!("rejected, nothing changed: {}", output::in_one_line(faults));
+            output::notice(Severity::Error, &text);
+        }
+    })
+}

@@ -1,0 +1,142 @@
+//! One attempt at a generation: policies, databases, locator, rules, view.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+
+use meridian_geo::{Embedded, Locator};
+use meridian_policies::{Diagnostic, EdgePlace, References, Snapshot, SourceFile, State};
+use meridian_waf::Ruleset;
+
+use super::databases::{InUse, open};
+use super::gather::{Seen, fingerprint, fingerprint_all, policies, stamps};
+use crate::edge::{Clock, Generation};
+use crate::settings::{Settings, Surroundings, Switch};
+
+/// What a generation is compiled for.
+pub(super) struct Frame<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) state: &'a State,
+    pub(super) clock: &'a Clock,
+    /// Databases in use, in the order of the settings; empty at the start.
+    pub(super) before: &'a [InUse],
+}
+
+/// A compiled generation and what it came from.
+pub(super) struct Loaded {
+    pub(super) generation: Generation,
+    pub(super) seen: Seen,
+    pub(super) databases: Vec<InUse>,
+}
+
+impl Loaded {
+    /// Why newer databases were not taken.
+    pub(super) fn complaints(&self) -> Vec<Diagnostic> {
+        self.databases.iter().filter_map(|database| database.complaint.clone()).collect()
+    }
+}
+
+/// A set that is not taken.
+pub(super) struct Failed {
+    pub(super) seen: Seen,
+    pub(super) faults: Vec<Diagnostic>,
+}
+
+/// Reads and compiles everything once.
+pub(super) fn attempt(frame: &Frame<'_>, number: u64) -> Result<Loaded, Failed> {
+    let mut seen = Seen::default();
+    match compile(frame, number, &mut seen) {
+        Ok((generation, databases)) => Ok(Loaded { generation, seen, databases }),
+        Err(faults) => Err(Failed { seen, faults }),
+    }
+}
+
+type Compiled = (Generation, Vec<InUse>);
+
+fn compile(frame: &Frame<'_>, number: u64, seen: &mut Seen) -> Result<Compiled, Vec<Diagnostic>> {
+    // Before reading: a file that changes meanwhile is tried again.
+    seen.databases = stamps(frame.settings);
+    let sources = policies(&frame.settings.policies)?;
+    seen.policies = fingerprint_all(&sources);
+    let snapshot = snapshot(frame.settings, &sources, seen);
+    let databases = open(&frame.settings.geo, frame.before, &seen.databases);
+    let (snapshot, databases) = both(snapshot, databases)?;
+    let locator = locator(frame.settings, &snapshot, &databases).map_err(|fault| vec![fault])?;
+    let waf = rules(frame.settings, &snapshot).map_err(|fault| vec![fault])?;
+    let view = frame.state.reconcile(&snapshot, frame.clock.tick());
+    let loaded_unix_ms = Clock::unix_ms();
+    Ok((Generation { number, snapshot, view, locator, waf, loaded_unix_ms }, databases))
+}
+
+/// The faults of both, if either has any.
+fn both<A, B>(
+    first: Result<A, Vec<Diagnostic>>,
+    second: Result<B, Vec<Diagnostic>>,
+) -> Result<(A, B), Vec<Diagnostic>> {
+    match (first, second) {
+        (Ok(first), Ok(second)) => Ok((first, second)),
+        (Err(mut faults), Err(more)) => {
+            faults.extend(more);
+            Err(faults)
+        }
+        (Err(faults), Ok(_)) | (Ok(_), Err(faults)) => Err(faults),
+    }
+}
+
+/// Compiles the policies and notes which files their values refer to.
+fn snapshot(
+    settings: &Settings,
+    sources: &[SourceFile],
+    seen: &mut Seen,
+) -> Result<Snapshot, Vec<Diagnostic>> {
+    // References are relative to the policy folder: its files are one set.
+    let around = Surroundings::of(&settings.policies.join("policies"));
+    let outside = around.references();
+    let read: RefCell<Vec<(PathBuf, u64)>> = RefCell::default();
+    let file = |name: &str| {
+        let text = (outside.file)(name);
+        let print = fingerprint(text.as_ref().unwrap_or_else(|fault| fault));
+        read.borrow_mut().push((settings.policies.join(name), print));
+        text
+    };
+    let refs = References { env: outside.env, file: &file };
+    let place = EdgePlace { region: &settings.edge_region };
+    let compiled = Snapshot::compile(sources, &refs, &place);
+    seen.references = read.into_inner();
+    compiled
+}
+
+fn locator(
+    settings: &Settings,
+    snapshot: &Snapshot,
+    databases: &[InUse],
+) -> Result<Locator, Diagnostic> {
+    let embedded = match settings.geo.embedded {
+        Switch::On => Embedded::default(),
+        Switch::Off => Embedded::Off,
+    };
+    let overrides = snapshot.locator_overrides().iter().copied();
+    let builder = Locator::builder().overrides(overrides).embedded(embedded);
+    databases
+        .iter()
+        .fold(builder, |builder, database| builder.shared_database(database.database.clone()))
+        .require_agreement(snapshot.geo_agreement())
+        .build()
+        .map_err(|fault| misfit(settings, format!("geo: {fault}")))
+}
+
+fn rules(settings: &Settings, snapshot: &Snapshot) -> Result<Ruleset, Diagnostic> {
+    let disabled: Vec<&str> = snapshot.waf().disabled_rules.iter().map(String::as_str).collect();
+    Ruleset::new(&disabled).map_err(|fault| misfit(settings, format!("waf: {fault}")))
+}
+
+/// A fault that shows only when the parts are put together.
+fn misfit(settings: &Settings, message: String) -> Diagnostic {
+    Diagnostic {
+        path: settings.policies.display().to_string(),
+        line: 0,
+        column: 0,
+        message,
+        help: None,
+        frame: String::new(),
+    }
+}

@@ -1,0 +1,241 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use meridian_policies::limits::LimitState;
+use meridian_policies::retry::Budget;
+use meridian_policies::{SourceFile, State};
+
+use super::{Outcome, Pace, Watcher, first, reload};
+use crate::edge::{Clock, Edge, Lifecycle};
+use crate::server::Connections;
+use crate::settings::{Settings, Surroundings};
+use crate::telemetry::Telemetry;
+
+const STATIC: &str = "edge: { region: here }\nlisteners: [{ address: \"127.0.0.1:0\" }]\n\
+    telemetry: { access_log: off, receipts: 16 }\n";
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A folder with a static file and policies.
+struct Home {
+    folder: tempfile::TempDir,
+}
+
+fn regions(endpoint: &str) -> String {
+    format!("residency: off\nregions:\n  - id: here\n    endpoints: [\"http://{endpoint}\"]\n")
+}
+
+impl Home {
+    fn new() -> Self {
+        let home = Self { folder: tempfile::tempdir().unwrap() };
+        fs::write(home.path("meridian.yaml"), STATIC).unwrap();
+        fs::create_dir(home.path("policies")).unwrap();
+        home.write(&regions("127.0.0.1:1001"));
+        home
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// In place, as `echo >` does.
+    fn write(&self, text: &str) {
+        fs::write(self.path("policies/regions.yaml"), text).unwrap();
+    }
+
+    /// By a rename over the file, as editors do.
+    fn rename_over(&self, text: &str) {
+        fs::write(self.path("policies/.new"), text).unwrap();
+        fs::rename(self.path("policies/.new"), self.path("policies/regions.yaml")).unwrap();
+    }
+
+    fn edge(&self) -> Arc<Edge> {
+        let path = self.path("meridian.yaml");
+        let text = fs::read_to_string(&path).unwrap();
+        let source = SourceFile { path: path.display().to_string(), text };
+        let settings = Settings::parse(&source, &path, &Surroundings::of(&path)).unwrap();
+        let (clock, state) = (Clock::start(), State::new());
+        let (generation, reloads) = first(&settings, &state, &clock).unwrap();
+        let telemetry = Telemetry::new(&settings.telemetry, &settings.edge_region).unwrap();
+        Arc::new(Edge {
+            settings,
+            live: ArcSwap::from_pointee(generation),
+            state,
+            limits: LimitState::new(64),
+            budget: Budget::new(),
+            connections: Connections::new(),
+            telemetry,
+            clock,
+            lifecycle: Lifecycle::new(),
+            reloads,
+        })
+    }
+}
+
+fn endpoint(edge: &Edge) -> String {
+    edge.generation().snapshot.endpoints()[0].authority.clone()
+}
+
+/// A watch that polls too slowly to help, so that only events can.
+fn watch(edge: &Arc<Edge>) -> (Watcher, Receiver<Outcome>) {
+    let (tell, told) = channel();
+    let pace = Pace { poll: Duration::from_secs(3_600), ..Pace::default() };
+    let report = Box::new(move |outcome: &Outcome| drop(tell.send(outcome.clone())));
+    (Watcher::start(edge.clone(), pace, report).unwrap(), told)
+}
+
+/// The next generation that goes live. What was told before it may be a file
+/// that was read while it was being written.
+fn live(told: &Receiver<Outcome>) -> u64 {
+    loop {
+        match told.recv_timeout(PATIENCE).expect("a change is noticed") {
+            Outcome::Live { generation, .. } => return generation,
+            Outcome::Unchanged | Outcome::Mended | Outcome::Rejected(_) => {}
+        }
+    }
+}
+
+#[test]
+fn a_good_change_is_a_new_generation_and_no_change_is_none() {
+    let home = Home::new();
+    let edge = home.edge();
+    assert!(matches!(reload(&edge), Outcome::Unchanged));
+    home.write(&regions("127.0.0.1:1002"));
+    assert!(matches!(reload(&edge), Outcome::Live { generation: 2, .. }));
+    assert_eq!(endpoint(&edge), "127.0.0.1:1002");
+    assert_eq!(edge.reloads.accepted_last().generation, 2);
+    assert!(matches!(reload(&edge), Outcome::Unchanged));
+    assert_eq!(edge.reloads.counts(), (2, 0));
+}
+
+#[test]
+fn a_bad_change_changes_nothing_is_told_once_and_mended_by_taking_it_back() {
+    let home = Home::new();
+    let edge = home.edge();
+    let before = edge.generation();
+    home.write("regions:\n  - idd: here\n");
+    let Outcome::Rejected(faults) = reload(&edge) else { panic!("a slip is rejected") };
+    assert!(faults.iter().any(|fault| fault.line == 2), "{faults:?}");
+    assert!(faults[0].path.ends_with("regions.yaml"));
+    assert!(Arc::ptr_eq(&before, &edge.generation()));
+    assert!(matches!(reload(&edge), Outcome::Unchanged), "told once");
+    assert_eq!(edge.reloads.standing().unwrap().diagnostics, faults);
+
+    home.write(&regions("127.0.0.1:1001"));
+    assert!(matches!(reload(&edge), Outcome::Mended));
+    assert!(edge.reloads.standing().is_none());
+    assert!(Arc::ptr_eq(&before, &edge.generation()), "nothing was swapped");
+    assert_eq!(edge.reloads.counts(), (1, 1));
+}
+
+#[test]
+fn a_folder_that_is_gone_leaves_the_last_good_set_and_comes_back() {
+    let home = Home::new();
+    let edge = home.edge();
+    fs::rename(home.path("policies"), home.path("elsewhere")).unwrap();
+    assert!(matches!(reload(&edge), Outcome::Rejected(_)));
+    assert_eq!(endpoint(&edge), "127.0.0.1:1001");
+    fs::rename(home.path("elsewhere"), home.path("policies")).unwrap();
+    assert!(matches!(reload(&edge), Outcome::Mended));
+}
+
+#[test]
+fn a_file_that_a_value_refers_to_counts_as_part_of_the_set() {
+    let home = Home::new();
+    fs::write(home.path("policies/upstream"), "http://127.0.0.1:1003\n").unwrap();
+    home.write("residency: off\nregions:\n  - id: here\n    endpoints: [\"file:upstream\"]\n");
+    let edge = home.edge();
+    assert_eq!(endpoint(&edge), "127.0.0.1:1003");
+    assert!(matches!(reload(&edge), Outcome::Unchanged));
+    fs::write(home.path("policies/upstream"), "http://127.0.0.1:1004\n").unwrap();
+    assert!(matches!(reload(&edge), Outcome::Live { generation: 2, .. }));
+    assert_eq!(endpoint(&edge), "127.0.0.1:1004");
+}
+
+#[test]
+fn writes_in_place_and_renames_over_the_file_are_noticed_every_time() {
+    let home = Home::new();
+    let edge = home.edge();
+    let (_watcher, told) = watch(&edge);
+    let mut expected = 1;
+    for port in 2_000..2_003 {
+        home.rename_over(&regions(&format!("127.0.0.1:{port}")));
+        expected += 1;
+        assert_eq!(live(&told), expected);
+        home.write(&regions(&format!("127.0.0.1:{}", port + 100)));
+        expected += 1;
+        assert_eq!(live(&told), expected);
+        assert_eq!(endpoint(&edge), format!("127.0.0.1:{}", port + 100));
+    }
+}
+
+#[test]
+fn a_swap_of_a_mounts_data_folder_is_noticed_every_time() {
+    let home = Home::new();
+    let policies = home.path("policies");
+    fs::remove_file(policies.join("regions.yaml")).unwrap();
+    let version = |number: u32| {
+        let folder = policies.join(format!("..version_{number}"));
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("regions.yaml"), regions(&format!("127.0.0.1:{}", 3_000 + number))).unwrap();
+        folder
+    };
+    let point = |to: &Path| {
+        std::os::unix::fs::symlink(to.file_name().unwrap(), policies.join("..data_tmp")).unwrap();
+        fs::rename(policies.join("..data_tmp"), policies.join("..data")).unwrap();
+    };
+    point(&version(0));
+    std::os::unix::fs::symlink("..data/regions.yaml", policies.join("regions.yaml")).unwrap();
+    let edge = home.edge();
+    let (_watcher, told) = watch(&edge);
+    for number in 1..4 {
+        point(&version(number));
+        assert_eq!(live(&told), u64::from(number) + 1);
+        assert_eq!(endpoint(&edge), format!("127.0.0.1:{}", 3_000 + number));
+    }
+}
+
+#[test]
+fn a_folder_that_is_swapped_for_another_is_noticed_and_watched() {
+    let home = Home::new();
+    let edge = home.edge();
+    let (_watcher, told) = watch(&edge);
+    fs::create_dir(home.path("next")).unwrap();
+    fs::write(home.path("next/regions.yaml"), regions("127.0.0.1:4001")).unwrap();
+    fs::rename(home.path("policies"), home.path("old")).unwrap();
+    fs::rename(home.path("next"), home.path("policies")).unwrap();
+    // Between the two renames there is no folder: that may be told as well.
+    assert_eq!(live(&told), 2);
+    assert_eq!(endpoint(&edge), "127.0.0.1:4001");
+    home.rename_over(&regions("127.0.0.1:4002"));
+    assert_eq!(live(&told), 3);
+}
+
+#[test]
+fn the_slow_poll_finds_what_events_miss() {
+    let home = Home::new();
+    fs::write(home.path("upstream"), "http://127.0.0.1:5001").unwrap();
+    home.write("residency: off\nregions:\n  - id: here\n    endpoints: [\"file:../upstream\"]\n");
+    let edge = home.edge();
+    let (tell, told) = channel();
+    let pace = Pace { poll: Duration::from_millis(20), ..Pace::default() };
+    let report = Box::new(move |outcome: &Outcome| drop(tell.send(outcome.clone())));
+    let _watcher = Watcher::start(edge.clone(), pace, report).unwrap();
+    // Its folder is watched for other names only.
+    fs::write(home.path("upstream"), "http://127.0.0.1:5002").unwrap();
+    assert_eq!(live(&told), 2);
+    assert_eq!(endpoint(&edge), "127.0.0.1:5002");
+}
+
+#[test]
+fn a_watch_that_is_dropped_ends() {
+    let home = Home::new();
+    let edge = home.edge();
+    let (watcher, told) = watch(&edge);
+    drop(watcher);
+    assert!(told.recv().is_err(), "its thread is gone");
+    assert_eq!(Arc::strong_count(&edge), 1);
+}

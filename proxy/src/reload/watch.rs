@@ -1,0 +1,276 @@
+//! Notices changes and asks for reloads, on a thread of its own.
+//!
+//! Promises: folders are watched, never single files, so that renames over a
+//! file and swaps of a mount's `..data` are seen; a burst is one reload; what
+//! events miss, the slow poll finds; SIGHUP reloads at once.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::{Outcome, reload};
+use crate::edge::Edge;
+
+/// How often is looked.
+#[derive(Copy, Clone, Debug)]
+pub struct Pace {
+    /// Quiet that ends a burst of events; 100 ms.
+    pub debounce: Duration,
+    /// A burst is cut after this; 400 ms.
+    pub burst: Duration,
+    /// Looked without any event; 30 s.
+    pub poll: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            debounce: Duration::from_millis(100),
+            burst: Duration::from_millis(400),
+            poll: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Told of every outcome but [`Outcome::Unchanged`].
+pub type Report = Box<dyn Fn(&Outcome) + Send>;
+
+/// A running watch; dropping it ends the thread.
+pub struct Watcher {
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watcher {
+    /// Begins to watch what `edge` was loaded from. An error when the process
+    /// can't have another thread or signal handler; a folder that can't be
+    /// watched is polled.
+    pub fn start(edge: Arc<Edge>, pace: Pace, report: Report) -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let hangup = {
+            let _inside = runtime.enter();
+            signal(SignalKind::hangup())?
+        };
+        let (stop, stopped) = oneshot::channel();
+        let watch = Watch::new(edge, pace, report);
+        let thread = std::thread::Builder::new()
+            .name("reload".to_owned())
+            .spawn(move || runtime.block_on(watch.run(hangup, stopped)))?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic there was printed there.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Watch {
+    edge: Arc<Edge>,
+    pace: Pace,
+    report: Report,
+    changed: Arc<Notify>,
+    folders: Folders,
+}
+
+impl Watch {
+    fn new(edge: Arc<Edge>, pace: Pace, report: Report) -> Self {
+        let changed = Arc::new(Notify::new());
+        let folders = Folders::new(Interest::of(&edge), changed.clone());
+        Self { edge, pace, report, changed, folders }
+    }
+
+    async fn run(mut self, mut hangup: Signal, mut stopped: oneshot::Receiver<()>) {
+        // Between the first load and this watch something may have changed.
+        self.look();
+        loop {
+            let next = Instant::now() + self.pace.poll;
+            tokio::select! {
+                _ = &mut stopped => return,
+                () = self.changed.notified() => self.settle().await,
+                _ = hangup.recv() => {}
+                () = sleep_until(next) => {}
+            }
+            self.look();
+        }
+    }
+
+    /// Waits for the end of a burst.
+    async fn settle(&self) {
+        let end = Instant::now() + self.pace.burst;
+        while Instant::now() < end {
+            if timeout(self.pace.debounce, self.changed.notified()).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn look(&mut self) {
+        self.folders.renew();
+        match reload(&self.edge) {
+            Outcome::Unchanged => {}
+            outcome @ (Outcome::Mended | Outcome::Live { .. } | Outcome::Rejected(_)) => {
+                (self.report)(&outcome);
+            }
+        }
+    }
+}
+
+/// Which events matter.
+#[derive(Clone, Debug)]
+struct Interest {
+    policies: PathBuf,
+    /// Databases: single files among others.
+    files: BTreeSet<PathBuf>,
+}
+
+impl Interest {
+    fn of(edge: &Edge) -> Self {
+        let settings = &edge.settings;
+        Self {
+            policies: absolute(&settings.policies),
+            files: settings.geo.databases.iter().map(|path| absolute(path)).collect(),
+        }
+    }
+
+    /// The policy folder, its parent (the folder itself may be swapped), and
+    /// the parents of the databases.
+    fn folders(&self) -> BTreeSet<PathBuf> {
+        let parents = self.files.iter().filter_map(|file| file.parent());
+        let parents = parents.chain(self.policies.parent()).map(Path::to_path_buf);
+        parents.chain([self.policies.clone()]).collect()
+    }
+
+    /// Our own reading makes access events: they never matter.
+    fn concerns(&self, event: &Event) -> bool {
+        if matches!(event.kind, EventKind::Access(_)) {
+            return false;
+        }
+        event.need_rescan() || event.paths.iter().any(|path| self.concerns_path(path))
+    }
+
+    fn concerns_path(&self, path: &Path) -> bool {
+        let mount_swap = path.file_name() == Some(OsStr::new("..data"));
+        mount_swap
+            || path == self.policies
+            || path.parent() == Some(&self.policies)
+            || self.files.contains(path)
+    }
+}
+
+/// Absolute without resolving links: events name paths as they were watched.
+fn absolute(path: &Path) -> PathBuf {
+    // Component by component: `policies/` and `./policies` are `policies`.
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf()).components().collect()
+}
+
+/// The watched folders. One that can't be watched is tried again at each look.
+struct Folders {
+    watcher: Option<RecommendedWatcher>,
+    /// Folder and the identity it had when it was watched.
+    watched: Vec<(PathBuf, Option<(u64, u64)>)>,
+}
+
+impl Folders {
+    fn new(interest: Interest, changed: Arc<Notify>) -> Self {
+        let concerns = interest.clone();
+        let handler = move |event: notify::Result<Event>| match event {
+            Ok(event) if !concerns.concerns(&event) => {}
+            // After an error anything may have been missed.
+            Ok(_) | Err(_) => changed.notify_one(),
+        };
+        let watcher = notify::recommended_watcher(handler).ok();
+        let watched = interest.folders().into_iter().map(|folder| (folder, None)).collect();
+        let mut folders = Self { watcher, watched };
+        folders.renew();
+        folders
+    }
+
+    /// Watches folders that are new or were replaced by another.
+    fn renew(&mut self) {
+        let Some(watcher) = &mut self.watcher else { return };
+        for (folder, identity) in &mut self.watched {
+            let now = identity_of(folder);
+            if now == *identity {
+                continue;
+            }
+            // What is gone can't be unwatched: nothing to do about it.
+            let _ = watcher.unwatch(folder);
+            let watched = watcher.watch(folder, RecursiveMode::NonRecursive);
+            *identity = watched.ok().and(now);
+        }
+    }
+}
+
+fn identity_of(folder: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(folder).ok().map(|meta| (meta.dev(), meta.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use notify::event::{AccessKind, CreateKind};
+
+    use super::*;
+
+    fn interest() -> Interest {
+        Interest {
+            policies: "/etc/meridian/policies".into(),
+            files: BTreeSet::from(["/data/geo.mmdb".into()]),
+        }
+    }
+
+    fn created(path: &str) -> Event {
+        Event::new(EventKind::Create(CreateKind::File)).add_path(path.into())
+    }
+
+    #[test]
+    fn policies_databases_and_mount_swaps_matter_and_neighbours_do_not() {
+        for path in [
+            "/etc/meridian/policies",
+            "/etc/meridian/policies/regions.yaml",
+            "/etc/meridian/policies/..data",
+            "/data/geo.mmdb",
+            "/data/..data",
+        ] {
+            assert!(interest().concerns(&created(path)), "{path}");
+        }
+        for path in ["/etc/meridian/access.log", "/data/other.mmdb", "/etc/meridian"] {
+            assert!(!interest().concerns(&created(path)), "{path}");
+        }
+    }
+
+    #[test]
+    fn reading_the_files_does_not_cause_another_look() {
+        let read = Event::new(EventKind::Access(AccessKind::Read))
+            .add_path("/etc/meridian/policies/regions.yaml".into());
+        assert!(!interest().concerns(&read));
+    }
+
+    #[test]
+    fn folders_are_watched_and_never_files() {
+        let folders: Vec<PathBuf> = interest().folders().into_iter().collect();
+        assert_eq!(
+            folders,
+            [PathBuf::from("/data"), "/etc/meridian".into(), "/etc/meridian/policies".into()]
+        );
+    }
+
+    #[test]
+    fn a_path_is_the_same_however_it_is_written() {
+        assert_eq!(absolute(Path::new("/etc/./meridian/policies/")), Path::new("/etc/meridian/policies"));
+    }
+}

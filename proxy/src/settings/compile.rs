@@ -1,0 +1,142 @@
+//! From the file as written to what it means: defaults and paths. Cannot
+//! fail; `raw` refused what would.
+
+use std::path::Path;
+
+use meridian_wire::HeadLimits;
+
+use super::raw::{self, AdminAddress, Filled, Positive, Protocol};
+use super::references::{Surroundings, beside, folder};
+use super::{
+    AccessLog, AdminBind, AdminSettings, GeoSettings, Listener, ProcessLimits, Protocols,
+    SampleRule, Secret, Settings, Switch, TelemetrySettings, Timeouts, TlsFiles,
+};
+
+pub(super) fn settings(raw: raw::File, path: &Path, around: &Surroundings<'_>) -> Settings {
+    let base = folder(path);
+    Settings {
+        path: path.to_path_buf(),
+        edge_region: raw.edge.region.0,
+        threads: threads(raw.threads.0, around.cores),
+        listeners: raw.listeners.0.into_iter().map(|listener| listen(listener, base)).collect(),
+        trusted_hops: raw.trusted_hops.0.into_iter().map(|net| net.0).collect(),
+        admin: admin(raw.admin, base),
+        policies: beside(base, &raw.policies.0),
+        geo: geo(raw.geo, base),
+        telemetry: telemetry(raw.telemetry, base),
+        limits: limits(&raw.limits),
+        timeouts: timeouts(&raw.timeouts),
+    }
+}
+
+/// 0 means one a core.
+fn threads(asked: u64, cores: usize) -> usize {
+    match usize::try_from(asked) {
+        Ok(0) | Err(_) => cores.clamp(1, 256),
+        Ok(threads) => threads,
+    }
+}
+
+fn listen(listener: raw::Listener, base: &Path) -> Listener {
+    let offers = |protocol| match listener.protocols.contains(&protocol) {
+        true => Switch::On,
+        false => Switch::Off,
+    };
+    Listener {
+        address: listener.address,
+        protocols: Protocols { h1: offers(Protocol::H1), h2: offers(Protocol::H2) },
+        tls: listener.tls.map(|files| TlsFiles {
+            cert: beside(base, &files.cert.0),
+            key: beside(base, &files.key.0),
+        }),
+    }
+}
+
+fn admin(admin: raw::Admin, base: &Path) -> Option<AdminSettings> {
+    let bind = match admin.bind {
+        AdminAddress::Off => return None,
+        AdminAddress::Tcp(address) => AdminBind::Tcp(address),
+        AdminAddress::Unix(path) => AdminBind::Unix(beside(base, &path)),
+    };
+    Some(AdminSettings { bind, token: admin.token.map(Secret) })
+}
+
+fn geo(geo: raw::Geo, base: &Path) -> GeoSettings {
+    GeoSettings {
+        embedded: switch(geo.embedded),
+        databases: geo.databases.0.iter().map(|Filled(path)| beside(base, path)).collect(),
+        max_age: geo.max_age.0,
+    }
+}
+
+fn switch(written: raw::OnOff) -> Switch {
+    match written {
+        raw::OnOff::On => Switch::On,
+        raw::OnOff::Off => Switch::Off,
+    }
+}
+
+fn telemetry(telemetry: raw::Telemetry, base: &Path) -> TelemetrySettings {
+    TelemetrySettings {
+        access_log: match telemetry.access_log.0.as_str() {
+            "off" => AccessLog::Off,
+            "stdout" => AccessLog::Stdout,
+            path => AccessLog::File(beside(base, path)),
+        },
+        sample: telemetry.sample.0.into_iter().map(sample).collect(),
+        receipts: size(telemetry.receipts.0),
+        metrics: switch(telemetry.metrics),
+    }
+}
+
+fn sample(rule: raw::Sample) -> SampleRule {
+    SampleRule {
+        status_from: rule.status.0,
+        status_to: rule.status.1,
+        path_prefix: rule.path.map(|Filled(path)| path),
+        one_in: rule.one_in,
+    }
+}
+
+/// The raw bounds keep every number far below `usize` on 64 bits.
+fn size(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn limits(raw: &raw::Limits) -> ProcessLimits {
+    let plain = ProcessLimits::default();
+    let head = plain.head;
+    ProcessLimits {
+        connections: raw.connections.map_or(plain.connections, |n| size(n.0)),
+        connections_per_address: raw
+            .connections_per_address
+            .map_or(plain.connections_per_address, |n| size(n.0)),
+        head: HeadLimits {
+            head_bytes: raw.head_bytes.map_or(head.head_bytes, |n| size(n.0)),
+            fields: raw.head_fields.map_or(head.fields, |n| size(n.0)),
+            target_bytes: raw.target_bytes.map_or(head.target_bytes, |n| size(n.0)),
+        },
+        requests_per_connection: raw.requests_per_connection,
+        buffered_body: raw.buffered_body.map_or(plain.buffered_body, |n| size(n.0)),
+    }
+}
+
+fn timeouts(raw: &raw::Timeouts) -> Timeouts {
+    let plain = Timeouts::default();
+    let or = |written: Option<Positive>, default| written.map_or(default, |Positive(d)| d);
+    Timeouts {
+        handshake: or(raw.handshake, plain.handshake),
+        head: or(raw.head, plain.head),
+        body_grace: or(raw.body_grace, plain.body_grace),
+        body_rate: raw.body_rate.map_or(plain.body_rate, |rate| rate.0),
+        idle: or(raw.idle, plain.idle),
+        connect: or(raw.connect, plain.connect),
+        first_byte: or(raw.first_byte, plain.first_byte),
+        total: raw.total.map(|Positive(d)| d).or(plain.total),
+        drain: or(raw.drain, plain.drain),
+        upstream_idle: or(raw.upstream_idle, plain.upstream_idle),
+    }
+}
+
+#[cfg(test)]
+mod tests;

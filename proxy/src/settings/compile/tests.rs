@@ -1,0 +1,132 @@
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use meridian_policies::{Diagnostic, SourceFile};
+
+use crate::settings::{AccessLog, AdminBind, Settings, Surroundings, Switch};
+
+const SMALL: &str = "edge: { region: here }\nlisteners:\n  - { address: \"0.0.0.0:8080\" }\n";
+
+fn parse(text: &str) -> Result<Settings, Vec<Diagnostic>> {
+    let around = Surroundings::given(
+        |name| (name == "PORT").then(|| "8181".to_owned()),
+        |path| match path {
+            "token" => Ok("0123456789abcdef0123\n".to_owned()),
+            other => Err(format!("{other}: no such file")),
+        },
+        3,
+    );
+    let source = SourceFile { path: "conf/meridian.yaml".to_owned(), text: text.to_owned() };
+    Settings::parse(&source, Path::new("conf/meridian.yaml"), &around)
+}
+
+/// The one fault of a text: its line and message.
+fn fault(text: &str) -> (u32, String) {
+    let faults = parse(text).expect_err("the text has a fault");
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    (faults[0].line, faults[0].message.clone())
+}
+
+#[test]
+fn a_small_file_gets_the_stated_defaults() {
+    let settings = parse(SMALL).unwrap();
+    assert_eq!(settings.threads, 3);
+    assert_eq!(settings.policies, PathBuf::from("conf/policies/"));
+    assert_eq!(settings.limits.connections, 10_000);
+    assert_eq!(settings.limits.connections_per_address, 1_000);
+    assert_eq!(settings.limits.head.head_bytes, 65_536);
+    assert_eq!(settings.limits.head.fields, 100);
+    assert_eq!(settings.limits.buffered_body, 65_536);
+    assert_eq!(settings.timeouts.handshake, Duration::from_secs(10));
+    assert_eq!(settings.timeouts.upstream_idle, Duration::from_secs(50));
+    assert_eq!(settings.timeouts.total, None);
+    assert_eq!(settings.telemetry.receipts, 4_096);
+    assert_eq!(settings.telemetry.access_log, AccessLog::Stdout);
+    assert_eq!(settings.geo.embedded, Switch::On);
+    assert!(settings.trusted_hops.is_empty());
+    let admin = settings.admin.unwrap();
+    assert_eq!(admin.bind, AdminBind::Tcp("127.0.0.1:9090".parse().unwrap()));
+    assert_eq!(settings.listeners[0].protocols.h1, Switch::On);
+    assert_eq!(settings.listeners[0].protocols.h2, Switch::Off);
+}
+
+#[test]
+fn relative_paths_are_relative_to_the_file_and_others_stay() {
+    let text = format!(
+        "{SMALL}policies: rules\nadmin: {{ address: \"unix:admin.sock\" }}\n\
+         geo: {{ databases: [city.mmdb, /var/geo.mmdb] }}\ntelemetry: {{ access_log: log/access.json }}\n"
+    );
+    let settings = parse(&text).unwrap();
+    assert_eq!(settings.policies, PathBuf::from("conf/rules"));
+    assert_eq!(settings.admin.unwrap().bind, AdminBind::Unix("conf/admin.sock".into()));
+    assert_eq!(settings.geo.databases, [PathBuf::from("conf/city.mmdb"), "/var/geo.mmdb".into()]);
+    assert_eq!(settings.telemetry.access_log, AccessLog::File("conf/log/access.json".into()));
+}
+
+#[test]
+fn environment_and_secret_files_stand_for_values() {
+    let settings = parse(
+        "edge: { region: \"${REGION:-here}\" }\nlisteners:\n  - { address: \"127.0.0.1:${PORT}\" }\n\
+         admin: { address: \"0.0.0.0:9090\", token: \"file:token\" }\n",
+    )
+    .unwrap();
+    assert_eq!(settings.edge_region, "here");
+    assert_eq!(settings.listeners[0].address.port(), 8181);
+    let token = settings.admin.unwrap().token.unwrap();
+    assert_eq!(token.reveal(), "0123456789abcdef0123");
+    assert_eq!(format!("{token:?}"), "Secret(..)");
+}
+
+#[test]
+fn every_rule_is_told_with_its_place() {
+    let second = "edge: { region: here }\nlisteners:\n  - ";
+    for (text, line, word) in [
+        (format!("{SMALL}thread: 2\n"), 4, "thread"),
+        (format!("{SMALL}threads: 257\n"), 4, "257"),
+        (format!("{SMALL}timeouts:\n  head: 0s\n"), 5, "deadline of 0"),
+        (format!("{SMALL}timeouts:\n  head: soon\n"), 5, "duration"),
+        (format!("{SMALL}limits:\n  connections: 0\n"), 5, "not within"),
+        (format!("{SMALL}trusted_hops: [loopback]\n"), 4, "not a network"),
+        (format!("{SMALL}admin: {{ address: \"0.0.0.0:9090\" }}\n"), 4, "token"),
+        (format!("{SMALL}admin: {{ address: \"0.0.0.0:9090\", token: short }}\n"), 4, "16 bytes"),
+        (format!("{SMALL}telemetry:\n  sample:\n    - {{ status: 9xx, one_in: 2 }}\n"), 6, "status"),
+        (format!("{SMALL}geo: {{ embedded: maybe }}\n"), 4, "maybe"),
+        (format!("{SMALL}policies: \"\"\n"), 4, "empty"),
+        (format!("{second}{{ address: \"8080\" }}\n"), 3, "address and port"),
+        (format!("{second}{{ address: \"[::]:1\", protocols: [h2] }}\n"), 3, "needs tls"),
+        (format!("{second}{{ address: \"[::]:1\", protocols: [h1, h3] }}\n"), 3, "h3"),
+        (format!("{second}{{ address: \"[::]:1\", protocols: [] }}\n"), 3, "without protocols"),
+        (format!("{second}{{ address: \"[::]:1\", tls: {{ certificates: [] }} }}\n"), 3, "no certificate"),
+        ("edge: { region: here }\nlisteners: []\n".to_owned(), 2, "no listener"),
+        (format!("{SMALL}  - {{ address: \"0.0.0.0:8080\" }}\n"), 3, "two listeners"),
+    ] {
+        let (at, message) = fault(&text);
+        assert!(message.contains(word), "{text}\n{message}");
+        assert_eq!(at, line, "{text}\n{message}");
+    }
+}
+
+#[test]
+fn tls_offers_h1_and_h2_and_any_free_port_may_be_asked_for_twice() {
+    let settings = parse(
+        "edge: { region: here }\nlisteners:\n  - { address: \"127.0.0.1:0\" }\n  - address: \"127.0.0.1:0\"\n    \
+         tls: { certificates: [{ cert: tls.pem, key: tls.key }] }\n",
+    )
+    .unwrap();
+    let tls = settings.listeners[1].tls.as_ref().unwrap();
+    assert_eq!(tls.cert, PathBuf::from("conf/tls.pem"));
+    assert_eq!(settings.listeners[1].protocols.h2, Switch::On);
+}
+
+#[test]
+fn the_admin_side_can_be_turned_off() {
+    assert!(parse(&format!("{SMALL}admin: {{ address: off }}\n")).unwrap().admin.is_none());
+}
+
+#[test]
+fn a_trusted_hop_is_a_network_or_one_address() {
+    let text = format!("{SMALL}trusted_hops: [10.0.0.0/8, 192.0.2.1, \"::1\", \"fd00::/8\"]\n");
+    let hops: Vec<String> =
+        parse(&text).unwrap().trusted_hops.iter().map(ToString::to_string).collect();
+    assert_eq!(hops, ["10.0.0.0/8", "192.0.2.1/32", "::1/128", "fd00::/8"]);
+}

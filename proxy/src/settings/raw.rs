@@ -1,0 +1,460 @@
+//! The file as it is written. Every rule that concerns one key or one group
+//! is checked while reading, so that a fault has its place in the file.
+
+use std::net::{IpAddr, SocketAddr};
+use std::num::{NonZeroU32, NonZeroU64};
+use std::time::Duration;
+
+use meridian_geo::IpNet;
+use meridian_policies::yaml::{ByteSize, Span};
+use serde::{Deserialize, Deserializer, de::Error as _};
+
+/// Most listeners, trusted hops, databases and sample rules.
+const LISTENERS_MAX: usize = 64;
+const HOPS_MAX: usize = 1_024;
+const DATABASES_MAX: usize = 16;
+const RULES_MAX: usize = 64;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    pub(super) edge: Edge,
+    #[serde(default)]
+    pub(super) threads: Within<0, 256>,
+    pub(super) listeners: Listeners,
+    #[serde(default)]
+    pub(super) trusted_hops: Bounded<Net, HOPS_MAX>,
+    #[serde(default)]
+    pub(super) admin: Admin,
+    #[serde(default = "default_policies")]
+    pub(super) policies: Filled,
+    #[serde(default)]
+    pub(super) geo: Geo,
+    #[serde(default)]
+    pub(super) telemetry: Telemetry,
+    #[serde(default)]
+    pub(super) limits: Limits,
+    #[serde(default)]
+    pub(super) timeouts: Timeouts,
+}
+
+fn default_policies() -> Filled {
+    Filled("policies/".to_owned())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Edge {
+    pub(super) region: Filled,
+}
+
+/// A string with something in it.
+#[derive(Clone)]
+pub(super) struct Filled(pub(super) String);
+
+impl<'de> Deserialize<'de> for Filled {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        if text.trim().is_empty() {
+            return Err(D::Error::custom("may not be empty"));
+        }
+        Ok(Self(text))
+    }
+}
+
+/// A whole number from `LOW` to `HIGH`.
+#[derive(Copy, Clone)]
+pub(super) struct Within<const LOW: u64, const HIGH: u64>(pub(super) u64);
+
+impl<const LOW: u64, const HIGH: u64> Default for Within<LOW, HIGH> {
+    fn default() -> Self {
+        Self(LOW)
+    }
+}
+
+impl<'de, const LOW: u64, const HIGH: u64> Deserialize<'de> for Within<LOW, HIGH> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let number = u64::deserialize(from)?;
+        if !(LOW..=HIGH).contains(&number) {
+            return Err(D::Error::custom(format!("{number} is not within {LOW} to {HIGH}")));
+        }
+        Ok(Self(number))
+    }
+}
+
+/// A number of bytes from `LOW` to `HIGH`.
+#[derive(Copy, Clone)]
+pub(super) struct Size<const LOW: u64, const HIGH: u64>(pub(super) u64);
+
+impl<'de, const LOW: u64, const HIGH: u64> Deserialize<'de> for Size<LOW, HIGH> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let ByteSize(bytes) = ByteSize::deserialize(from)?;
+        if !(LOW..=HIGH).contains(&bytes) {
+            return Err(D::Error::custom(format!("{bytes} bytes are not within {LOW} to {HIGH}")));
+        }
+        Ok(Self(bytes))
+    }
+}
+
+/// A span of time that may not be 0.
+#[derive(Copy, Clone)]
+pub(super) struct Positive(pub(super) Duration);
+
+impl<'de> Deserialize<'de> for Positive {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let Span(span) = Span::deserialize(from)?;
+        if span.is_zero() {
+            return Err(D::Error::custom(
+                "a deadline of 0 would end everything; leave the key out for the default",
+            ));
+        }
+        Ok(Self(span))
+    }
+}
+
+/// A list of at most `MOST`.
+pub(super) struct Bounded<T, const MOST: usize>(pub(super) Vec<T>);
+
+impl<T, const MOST: usize> Default for Bounded<T, MOST> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for Bounded<T, MOST> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let list = Vec::deserialize(from)?;
+        if list.len() > MOST {
+            return Err(D::Error::custom(format!("{} entries; at most {MOST}", list.len())));
+        }
+        Ok(Self(list))
+    }
+}
+
+/// A network, or one address.
+pub(super) struct Net(pub(super) IpNet);
+
+impl<'de> Deserialize<'de> for Net {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        let one = |_| text.parse::<IpAddr>().map(IpNet::from);
+        text.parse().or_else(one).map(Self).map_err(|_| {
+            D::Error::custom(format!("`{text}` is not a network; write for example 10.0.0.0/8 or 2001:db8::/32"))
+        })
+    }
+}
+
+/// `on` or `off`.
+#[derive(Copy, Clone, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum OnOff {
+    On,
+    Off,
+}
+
+/// At least one listener, no address twice.
+pub(super) struct Listeners(pub(super) Vec<Listener>);
+
+impl<'de> Deserialize<'de> for Listeners {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let Bounded(list) = Bounded::<Listener, LISTENERS_MAX>::deserialize(from)?;
+        if list.is_empty() {
+            return Err(D::Error::custom("no listener; write for example - { address: \"0.0.0.0:8080\" }"));
+        }
+        for (place, listener) in list.iter().enumerate() {
+            let address = listener.address;
+            let again = list.iter().skip(place + 1).any(|other| other.address == address);
+            if again && address.port() != 0 {
+                return Err(D::Error::custom(format!("two listeners have the address {address}")));
+            }
+        }
+        Ok(Self(list))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(try_from = "ListenerFields")]
+pub(super) struct Listener {
+    pub(super) address: SocketAddr,
+    pub(super) protocols: Vec<Protocol>,
+    pub(super) tls: Option<Certificate>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListenerFields {
+    address: Socket,
+    #[serde(default)]
+    protocols: Option<Bounded<Protocol, 8>>,
+    #[serde(default)]
+    tls: Option<Tls>,
+}
+
+#[derive(Copy, Clone, PartialEq, Eq)]
+pub(super) enum Protocol {
+    H1,
+    H2,
+}
+
+impl<'de> Deserialize<'de> for Protocol {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        match text.as_str() {
+            "h1" => Ok(Self::H1),
+            "h2" => Ok(Self::H2),
+            "h3" => Err(D::Error::custom("h3 is not supported by this version; take it out of the list")),
+            other => Err(D::Error::custom(format!("`{other}` is not a protocol; write h1 or h2"))),
+        }
+    }
+}
+
+impl TryFrom<ListenerFields> for Listener {
+    type Error = String;
+
+    fn try_from(fields: ListenerFields) -> Result<Self, String> {
+        let tls = fields.tls.map(|tls| tls.certificates.0);
+        let protocols = match (fields.protocols, &tls) {
+            (Some(Bounded(list)), _) => list,
+            (None, Some(_)) => vec![Protocol::H1, Protocol::H2],
+            (None, None) => vec![Protocol::H1],
+        };
+        if protocols.is_empty() {
+            return Err("a listener without protocols; write protocols: [h1]".to_owned());
+        }
+        if tls.is_none() && protocols.contains(&Protocol::H2) {
+            return Err("h2 needs tls (HTTP/2 in plain text is not supported): add `tls: { certificates: \
+                        [{ cert: tls.pem, key: tls.key }] }` or write protocols: [h1]"
+                .to_owned());
+        }
+        Ok(Self { address: fields.address.0, protocols, tls })
+    }
+}
+
+/// `address:port`.
+#[derive(Copy, Clone)]
+struct Socket(SocketAddr);
+
+impl<'de> Deserialize<'de> for Socket {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        socket(&text).map(Self).map_err(D::Error::custom)
+    }
+}
+
+fn socket(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!("`{text}` is not an address and port; write for example \"0.0.0.0:8080\" or \"[::]:8080\"")
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tls {
+    certificates: OneCertificate,
+}
+
+/// Exactly one: choosing by server name is not built yet.
+struct OneCertificate(Certificate);
+
+impl<'de> Deserialize<'de> for OneCertificate {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let mut list = Vec::<Certificate>::deserialize(from)?;
+        match (list.pop(), list.len()) {
+            (Some(only), 0) => Ok(Self(only)),
+            (Some(_), more) => Err(D::Error::custom(format!(
+                "{} certificates; this version takes one a listener",
+                more + 1
+            ))),
+            (None, _) => Err(D::Error::custom("no certificate; write - { cert: tls.pem, key: tls.key }")),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Certificate {
+    pub(super) cert: Filled,
+    pub(super) key: Filled,
+}
+
+/// Where the admin side listens, and who may ask.
+#[derive(Deserialize)]
+#[serde(try_from = "AdminFields")]
+pub(super) struct Admin {
+    pub(super) bind: AdminAddress,
+    pub(super) token: Option<String>,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { bind: AdminAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 9090))), token: None }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AdminFields {
+    address: AdminAddress,
+    #[serde(default)]
+    token: Option<Filled>,
+}
+
+/// `off`, `address:port` or `unix:PATH`.
+pub(super) enum AdminAddress {
+    Off,
+    Tcp(SocketAddr),
+    Unix(String),
+}
+
+impl<'de> Deserialize<'de> for AdminAddress {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        match text.strip_prefix("unix:") {
+            Some("") => Err(D::Error::custom("`unix:` needs a path: unix:/run/meridian.sock")),
+            Some(path) => Ok(Self::Unix(path.to_owned())),
+            None if text == "off" => Ok(Self::Off),
+            None => socket(&text).map(Self::Tcp).map_err(D::Error::custom),
+        }
+    }
+}
+
+/// Shortest token that is worth the name.
+const TOKEN_MIN: usize = 16;
+
+impl TryFrom<AdminFields> for Admin {
+    type Error = String;
+
+    fn try_from(fields: AdminFields) -> Result<Self, String> {
+        let token = fields.token.map(|Filled(token)| token);
+        if token.as_ref().is_some_and(|token| token.len() < TOKEN_MIN) {
+            return Err(format!("the admin token is shorter than {TOKEN_MIN} bytes"));
+        }
+        if let AdminAddress::Tcp(address) = &fields.address
+            && token.is_none()
+            && !address.ip().to_canonical().is_loopback()
+        {
+            return Err(format!(
+                "the admin address {address} can be reached by others: add `token: file:PATH` or use 127.0.0.1"
+            ));
+        }
+        Ok(Self { bind: fields.address, token })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Geo {
+    pub(super) embedded: OnOff,
+    pub(super) databases: Bounded<Filled, DATABASES_MAX>,
+    pub(super) max_age: Span,
+}
+
+impl Default for Geo {
+    fn default() -> Self {
+        let days_45 = Span(Duration::from_secs(45 * 24 * 60 * 60));
+        Self { embedded: OnOff::On, databases: Bounded::default(), max_age: days_45 }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Telemetry {
+    pub(super) access_log: Filled,
+    pub(super) sample: Bounded<Sample, RULES_MAX>,
+    pub(super) receipts: Within<0, 1_048_576>,
+    pub(super) metrics: OnOff,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self {
+            access_log: Filled("stdout".to_owned()),
+            sample: Bounded::default(),
+            receipts: Within(4_096),
+            metrics: OnOff::On,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Sample {
+    #[serde(default)]
+    pub(super) status: Statuses,
+    #[serde(default)]
+    pub(super) path: Option<Filled>,
+    pub(super) one_in: NonZeroU32,
+}
+
+/// `200`, `2xx` or `200-399`; any when left out.
+pub(super) struct Statuses(pub(super) u16, pub(super) u16);
+
+impl Default for Statuses {
+    fn default() -> Self {
+        Self(100, 599)
+    }
+}
+
+impl<'de> Deserialize<'de> for Statuses {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        statuses(&text).ok_or_else(|| {
+            D::Error::custom(format!("`{text}` is not a status; write \"200\", \"2xx\" or \"200-399\""))
+        })
+    }
+}
+
+fn statuses(text: &str) -> Option<Statuses> {
+    if let Some(class) = text.strip_suffix("xx") {
+        let class: u16 = class.parse().ok()?;
+        return (1..=5).contains(&class).then(|| Statuses(class * 100, class * 100 + 99));
+    }
+    let (from, to) = text.split_once('-').unwrap_or((text, text));
+    let (from, to): (u16, u16) = (from.trim().parse().ok()?, to.trim().parse().ok()?);
+    (100 <= from && from <= to && to <= 599).then_some(Statuses(from, to))
+}
+
+/// Absent keys keep the defaults of [`super::ProcessLimits`].
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Limits {
+    pub(super) connections: Option<Within<1, 1_000_000>>,
+    pub(super) connections_per_address: Option<Within<1, 1_000_000>>,
+    pub(super) head_bytes: Option<Size<1_024, 1_048_576>>,
+    pub(super) head_fields: Option<Within<8, 1_000>>,
+    pub(super) target_bytes: Option<Size<64, 65_536>>,
+    pub(super) requests_per_connection: Option<NonZeroU64>,
+    pub(super) buffered_body: Option<Size<0, 16_777_216>>,
+}
+
+/// Absent keys keep the defaults of [`super::Timeouts`].
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Timeouts {
+    pub(super) handshake: Option<Positive>,
+    pub(super) head: Option<Positive>,
+    pub(super) body_grace: Option<Positive>,
+    pub(super) body_rate: Option<Size<0, 1_073_741_824>>,
+    pub(super) idle: Option<Positive>,
+    pub(super) connect: Option<Positive>,
+    pub(super) first_byte: Option<Positive>,
+    pub(super) total: Option<Positive>,
+    pub(super) drain: Option<Positive>,
+    pub(super) upstream_idle: Option<Positive>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_are_one_a_class_or_a_range() {
+        for (text, from, to) in [("200", 200, 200), ("2xx", 200, 299), ("400-599", 400, 599)] {
+            let Statuses(low, high) = statuses(text).unwrap();
+            assert_eq!((low, high), (from, to), "{text}");
+        }
+        for text in ["", "xx", "6xx", "99", "600", "300-200", "200-", "ok"] {
+            assert!(statuses(text).is_none(), "{text}");
+        }
+    }
+}
