@@ -31,7 +31,10 @@ pub(super) fn bytes(status: StatusCode, kind: &'static str, text: Vec<u8>) -> Re
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    headers.insert(
+        "x-content-type-options",
+        HeaderValue::from_static("nosniff"),
+    );
     response
 }
 
@@ -54,13 +57,22 @@ pub(super) fn problem(problem: &Problem) -> Response<Body> {
         "title": problem.title,
         "detail": problem.detail,
     });
-    bytes(problem.status, "application/problem+json", value.to_string().into_bytes())
+    bytes(
+        problem.status,
+        "application/problem+json",
+        value.to_string().into_bytes(),
+    )
 }
 
 /// A request that is wrong in itself.
 pub(super) fn bad(detail: String) -> Response<Body> {
     let title = "The request cannot be understood";
-    problem(&Problem { status: StatusCode::BAD_REQUEST, reason: "bad-request", title, detail })
+    problem(&Problem {
+        status: StatusCode::BAD_REQUEST,
+        reason: "bad-request",
+        title,
+        detail,
+    })
 }
 
 /// A request that the guard refused.
@@ -85,7 +97,12 @@ pub(super) fn denied(denied: Denied) -> Response<Body> {
             "changes are made by the admin side's own pages, or by programs without an Origin",
         ),
     };
-    let mut response = problem(&Problem { status, reason, title, detail: detail.to_owned() });
+    let mut response = problem(&Problem {
+        status,
+        reason,
+        title,
+        detail: detail.to_owned(),
+    });
     if denied == Denied::Token {
         let challenge = HeaderValue::from_static("Bearer realm=\"meridian admin\"");
         response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
@@ -104,7 +121,9 @@ pub(super) fn missing(missing: &Missing) -> Response<Body> {
                 title: "The path does not take this method",
                 detail: format!("it takes {allowed}"),
             });
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+            response
+                .headers_mut()
+                .insert(ALLOW, HeaderValue::from_static(allowed));
             response
         }
     }

@@ -81,7 +81,13 @@ pub(super) fn ask(
             ..Claims::default()
         },
     };
-    Ok(explain(&generation.snapshot, &generation.view, &facts, now, question.draw))
+    Ok(explain(
+        &generation.snapshot,
+        &generation.view,
+        &facts,
+        now,
+        question.draw,
+    ))
 }
 
 /// The head that the engine would have read.

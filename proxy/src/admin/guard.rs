@@ -70,7 +70,10 @@ impl Guard {
             Place::Unix => return Ok(()),
             Place::Tcp(bound) => bound.map(|bound| bound.ip().to_canonical()),
         };
-        let host = only(parts, &HOST).one().and_then(host_of).ok_or(Denied::Host)?;
+        let host = only(parts, &HOST)
+            .one()
+            .and_then(host_of)
+            .ok_or(Denied::Host)?;
         let named = match host.parse::<IpAddr>() {
             Ok(address) => {
                 let address = address.to_canonical();
@@ -108,7 +111,9 @@ fn own_origin(parts: &Parts) -> Result<(), Denied> {
         Value::Odd => return Err(Denied::Origin),
         Value::One(origin) => origin,
     };
-    let site = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+    let site = origin
+        .strip_prefix("http://")
+        .or_else(|| origin.strip_prefix("https://"));
     let host = only(parts, &HOST).one();
     match site.zip(host) {
         Some((site, host)) if site.eq_ignore_ascii_case(host) => Ok(()),
@@ -158,7 +163,10 @@ fn host_of(value: &str) -> Option<&str> {
 }
 
 fn port_or_none(text: &str) -> bool {
-    text.is_empty() || text.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok())
+    text.is_empty()
+        || text
+            .strip_prefix(':')
+            .is_some_and(|port| port.parse::<u16>().is_ok())
 }
 
 fn bearer(value: &str) -> Option<&str> {
@@ -169,7 +177,10 @@ fn bearer(value: &str) -> Option<&str> {
 /// Compares without telling by its time where the first difference is. The
 /// length may show.
 fn same(given: &[u8], expected: &[u8]) -> bool {
-    let differing = given.iter().zip(expected).fold(0, |all, (a, b)| all | (a ^ b));
+    let differing = given
+        .iter()
+        .zip(expected)
+        .fold(0, |all, (a, b)| all | (a ^ b));
     std::hint::black_box(differing) == 0 && given.len() == expected.len() && !expected.is_empty()
 }
 
@@ -179,8 +190,10 @@ mod tests {
 
     use super::*;
 
-    const LOCAL: Place =
-        Place::Tcp(Some(SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9090)));
+    const LOCAL: Place = Place::Tcp(Some(SocketAddr::new(
+        IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+        9090,
+    )));
 
     fn parts(fields: &[(&str, &str)]) -> Parts {
         let mut request = Request::builder();
@@ -200,37 +213,70 @@ mod tests {
 
     #[test]
     fn names_of_this_machine_are_admitted() {
-        for host in ["localhost", "LOCALHOST:9090", "127.0.0.1:9090", "127.9.9.9", "[::1]:9090"] {
+        for host in [
+            "localhost",
+            "LOCALHOST:9090",
+            "127.0.0.1:9090",
+            "127.9.9.9",
+            "[::1]:9090",
+        ] {
             assert_eq!(admit_host(host), Ok(Caller::Operator), "{host}");
         }
         let elsewhere = Place::Tcp(Some("10.0.0.5:9090".parse().unwrap()));
         let by_address = parts(&[("host", "10.0.0.5:9090")]);
-        assert_eq!(open(elsewhere).admit(&by_address, &Route::Index), Ok(Caller::Operator));
+        assert_eq!(
+            open(elsewhere).admit(&by_address, &Route::Index),
+            Ok(Caller::Operator)
+        );
     }
 
     #[test]
     fn a_name_pointed_at_loopback_is_refused() {
-        for host in
-            ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "", ":9090", "::1",
-             "localhost:99999", "[::1", "localhost:80:80", "10.0.0.5"]
-        {
+        for host in [
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "",
+            ":9090",
+            "::1",
+            "localhost:99999",
+            "[::1",
+            "localhost:80:80",
+            "10.0.0.5",
+        ] {
             assert_eq!(admit_host(host), Err(Denied::Host), "{host}");
         }
         let none = parts(&[]);
         assert_eq!(open(LOCAL).admit(&none, &Route::Live), Err(Denied::Host));
         let two = parts(&[("host", "localhost"), ("host", "evil.example")]);
         assert_eq!(open(LOCAL).admit(&two, &Route::Live), Err(Denied::Host));
-        assert_eq!(open(Place::Unix).admit(&none, &Route::Live), Ok(Caller::Operator));
+        assert_eq!(
+            open(Place::Unix).admit(&none, &Route::Live),
+            Ok(Caller::Operator)
+        );
     }
 
     #[test]
     fn a_page_of_another_site_changes_nothing() {
-        let own = parts(&[("host", "localhost:9090"), ("origin", "http://localhost:9090")]);
+        let own = parts(&[
+            ("host", "localhost:9090"),
+            ("origin", "http://localhost:9090"),
+        ]);
         assert_eq!(open(LOCAL).admit(&own, &Route::Drain), Ok(Caller::Operator));
-        for origin in ["http://evil.example", "null", "http://localhost:8080", "localhost:9090", ""] {
+        for origin in [
+            "http://evil.example",
+            "null",
+            "http://localhost:8080",
+            "localhost:9090",
+            "",
+        ] {
             let other = parts(&[("host", "localhost:9090"), ("origin", origin)]);
             for route in [Route::Drain, Route::Reload, Route::Explain] {
-                assert_eq!(open(LOCAL).admit(&other, &route), Err(Denied::Origin), "{origin}");
+                assert_eq!(
+                    open(LOCAL).admit(&other, &route),
+                    Err(Denied::Origin),
+                    "{origin}"
+                );
                 assert_eq!(open(Place::Unix).admit(&other, &route), Err(Denied::Origin));
             }
         }
@@ -239,12 +285,30 @@ mod tests {
     #[test]
     fn with_a_token_only_probes_answer_without_it() {
         let guard = Guard::new(Place::Tcp(None), Some("correct horse".to_owned()));
-        for value in ["", "Bearer", "Bearer ", "Bearer correct hors", "Basic correct horse",
-                      "Bearer correct horse battery"] {
+        for value in [
+            "",
+            "Bearer",
+            "Bearer ",
+            "Bearer correct hors",
+            "Basic correct horse",
+            "Bearer correct horse battery",
+        ] {
             let wrong = parts(&[("host", "evil.example"), ("authorization", value)]);
-            assert_eq!(guard.admit(&wrong, &Route::Metrics), Err(Denied::Token), "{value}");
-            assert_eq!(guard.admit(&wrong, &Route::Drain), Err(Denied::Token), "{value}");
-            assert_eq!(guard.admit(&wrong, &Route::Ready), Ok(Caller::Probe), "{value}");
+            assert_eq!(
+                guard.admit(&wrong, &Route::Metrics),
+                Err(Denied::Token),
+                "{value}"
+            );
+            assert_eq!(
+                guard.admit(&wrong, &Route::Drain),
+                Err(Denied::Token),
+                "{value}"
+            );
+            assert_eq!(
+                guard.admit(&wrong, &Route::Ready),
+                Ok(Caller::Probe),
+                "{value}"
+            );
         }
         let right = parts(&[("authorization", "bearer correct horse")]);
         assert_eq!(guard.admit(&right, &Route::Metrics), Ok(Caller::Operator));

@@ -220,12 +220,14 @@ async fn read(body: Incoming) -> Result<Vec<u8>, Box<Response<Body>>> {
     let whole = Limited::new(body, BODY_MAX).collect();
     match tokio::time::timeout(BODY_TIMEOUT, whole).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes().to_vec()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Box::new(answer::problem(&Problem {
-            status: StatusCode::PAYLOAD_TOO_LARGE,
-            reason: "body-too-large",
-            title: "The body is too large",
-            detail: format!("at most {BODY_MAX} bytes"),
-        }))),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            Err(Box::new(answer::problem(&Problem {
+                status: StatusCode::PAYLOAD_TOO_LARGE,
+                reason: "body-too-large",
+                title: "The body is too large",
+                detail: format!("at most {BODY_MAX} bytes"),
+            })))
+        }
         Ok(Err(error)) => Err(Box::new(answer::bad(error.to_string()))),
         Err(_) => Err(Box::new(answer::problem(&Problem {
             status: StatusCode::REQUEST_TIMEOUT,
@@ -239,5 +241,10 @@ async fn read(body: Incoming) -> Result<Vec<u8>, Box<Response<Body>>> {
 fn internal(detail: String) -> Response<Body> {
     let status = StatusCode::INTERNAL_SERVER_ERROR;
     let title = "A fault of the edge";
-    answer::problem(&Problem { status, reason: "internal", title, detail })
+    answer::problem(&Problem {
+        status,
+        reason: "internal",
+        title,
+        detail,
+    })
 }

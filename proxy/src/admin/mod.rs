@@ -39,7 +39,7 @@ const CONNECTIONS_MAX: usize = 64;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// After this a connection gets no further request.
-const CONNECTION_AGE: Duration = Duration::from_secs(60);
+const CONNECTION_AGE: Duration = Duration::from_mins(1);
 
 /// What a connection has left to finish after that, or at the end.
 const CONNECTION_GRACE: Duration = Duration::from_secs(10);
@@ -92,19 +92,28 @@ impl AdminListener {
 /// very end.
 pub async fn serve(edge: Arc<Edge>, listener: AdminListener, stop: impl Future<Output = ()>) {
     let admin = edge.settings.admin.as_ref();
-    let token = admin.and_then(|admin| admin.token.as_ref()).map(|token| token.reveal().to_owned());
+    let token = admin
+        .and_then(|admin| admin.token.as_ref())
+        .map(|token| token.reveal().to_owned());
     let guard = Arc::new(Guard::new(listener.place(), token));
     let listener = match listener.listen() {
         Ok(listener) => listener,
         Err(error) => {
             // Nobody is left to tell but the log of the process.
-            let _ = writeln!(io::stderr(), "meridian: the admin side cannot listen: {error}");
+            let _ = writeln!(
+                io::stderr(),
+                "meridian: the admin side cannot listen: {error}"
+            );
             return;
         }
     };
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let (ending, _) = watch::channel(false);
-    let side = Side { edge, guard, ending: ending.clone() };
+    let side = Side {
+        edge,
+        guard,
+        ending: ending.clone(),
+    };
     let mut stop = pin!(stop);
     loop {
         let accepted = tokio::select! {
@@ -112,8 +121,12 @@ pub async fn serve(edge: Arc<Edge>, listener: AdminListener, stop: impl Future<O
             accepted = accept(&listener, &slots) => accepted,
         };
         match accepted {
-            Ok((Stream::Tcp(stream), slot)) => drop(tokio::spawn(connection(side.clone(), stream, slot))),
-            Ok((Stream::Unix(stream), slot)) => drop(tokio::spawn(connection(side.clone(), stream, slot))),
+            Ok((Stream::Tcp(stream), slot)) => {
+                drop(tokio::spawn(connection(side.clone(), stream, slot)));
+            }
+            Ok((Stream::Unix(stream), slot)) => {
+                drop(tokio::spawn(connection(side.clone(), stream, slot)));
+            }
             // Out of descriptors, or a connection that was gone already.
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
@@ -141,7 +154,10 @@ async fn accept(
     listener: &Listening,
     slots: &Arc<Semaphore>,
 ) -> io::Result<(Stream, OwnedSemaphorePermit)> {
-    let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
+    let slot = Arc::clone(slots)
+        .acquire_owned()
+        .await
+        .map_err(io::Error::other)?;
     let stream = match listener {
         Listening::Tcp(listener) => Stream::Tcp(listener.accept().await?.0),
         Listening::Unix(listener) => Stream::Unix(listener.accept().await?.0),
@@ -180,8 +196,14 @@ async fn answer_one(side: Side, request: Request<Incoming>) -> Result<Response<B
     let answer = match routes::find(&parts.method, parts.uri.path()) {
         Ok(route) => match side.guard.admit(&parts, &route) {
             Ok(caller) => {
-                handlers::answer(handlers::Call { edge: side.edge, route, caller, parts, body })
-                    .await
+                handlers::answer(handlers::Call {
+                    edge: side.edge,
+                    route,
+                    caller,
+                    parts,
+                    body,
+                })
+                .await
             }
             Err(denied) => answer::denied(denied),
         },

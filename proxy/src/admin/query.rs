@@ -27,8 +27,16 @@ pub(super) fn decoded(text: &str) -> Option<String> {
 
 /// What `/decisions` was asked for, or a sentence about what is wrong.
 pub(super) fn filter(query: Option<&str>) -> Result<Filter, String> {
-    let mut filter = Filter { limit: LIMIT_DEFAULT, region: None, kind: None };
-    for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+    let mut filter = Filter {
+        limit: LIMIT_DEFAULT,
+        region: None,
+        kind: None,
+    };
+    for pair in query
+        .unwrap_or_default()
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+    {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let value = decoded(value).ok_or_else(|| format!("{name}: bad percent-encoding"))?;
         match name {
@@ -42,7 +50,10 @@ pub(super) fn filter(query: Option<&str>) -> Result<Filter, String> {
 }
 
 fn limit(value: &str) -> Result<usize, String> {
-    let limit = value.parse().ok().filter(|limit| (1..=DECISIONS_MAX).contains(limit));
+    let limit = value
+        .parse()
+        .ok()
+        .filter(|limit| (1..=DECISIONS_MAX).contains(limit));
     limit.ok_or_else(|| format!("limit is a number from 1 to {DECISIONS_MAX}"))
 }
 
@@ -76,7 +87,14 @@ mod tests {
         assert_eq!(filter.limit, 3);
         assert_eq!(filter.region.as_deref(), Some("a-b"));
         assert_eq!(filter.kind, Some(Kind::Refuse));
-        for odd in ["limit=0", "limit=1001", "limit=x", "verdict=maybe", "colour=red", "region=%"] {
+        for odd in [
+            "limit=0",
+            "limit=1001",
+            "limit=x",
+            "verdict=maybe",
+            "colour=red",
+            "region=%",
+        ] {
             assert!(super::filter(Some(odd)).is_err(), "{odd}");
         }
     }

@@ -38,15 +38,39 @@ pub(super) enum Missing {
 /// Paths with their methods and what they do, for the index.
 pub(super) const LISTED: [(&str, &str, &str); 10] = [
     ("GET", "/livez", "whether the process answers"),
-    ("GET", "/readyz", "whether it takes requests; generation; the rejected reload, if one stands"),
+    (
+        "GET",
+        "/readyz",
+        "whether it takes requests; generation; the rejected reload, if one stands",
+    ),
     ("GET", "/metrics", "OpenMetrics"),
-    ("GET", "/regions", "health, load and state of every region and endpoint"),
-    ("GET", "/snapshot", "the compiled policies, secrets redacted"),
-    ("GET", "/decisions", "latest decisions; ?limit= ?region= ?verdict=forward|answer|refuse"),
+    (
+        "GET",
+        "/regions",
+        "health, load and state of every region and endpoint",
+    ),
+    (
+        "GET",
+        "/snapshot",
+        "the compiled policies, secrets redacted",
+    ),
+    (
+        "GET",
+        "/decisions",
+        "latest decisions; ?limit= ?region= ?verdict=forward|answer|refuse",
+    ),
     ("GET", "/decisions/{request-id}", "one decision"),
-    ("POST", "/explain", "what this edge would decide now; {ip, path, method, host, class, headers}"),
+    (
+        "POST",
+        "/explain",
+        "what this edge would decide now; {ip, path, method, host, class, headers}",
+    ),
     ("POST", "/reload", "read the policy files now"),
-    ("POST", "/drain", "stop taking requests, finish what is open"),
+    (
+        "POST",
+        "/drain",
+        "stop taking requests, finish what is open",
+    ),
 ];
 
 impl Route {
@@ -72,10 +96,17 @@ impl Route {
 pub(super) fn find(method: &Method, path: &str) -> Result<Route, Missing> {
     let route = of_path(path).ok_or(Missing::Path)?;
     let (allowed, names) = match route.effect() {
-        Effect::Reads => (*method == Method::GET || *method == Method::HEAD, "GET, HEAD"),
+        Effect::Reads => (
+            *method == Method::GET || *method == Method::HEAD,
+            "GET, HEAD",
+        ),
         Effect::Changes => (*method == Method::POST, "POST"),
     };
-    if allowed { Ok(route) } else { Err(Missing::Method(names)) }
+    if allowed {
+        Ok(route)
+    } else {
+        Err(Missing::Method(names))
+    }
 }
 
 fn of_path(path: &str) -> Option<Route> {
@@ -115,14 +146,26 @@ mod tests {
         for path in ["/reload", "/drain", "/explain"] {
             assert_eq!(find(&Method::GET, path), Err(Missing::Method("POST")));
         }
-        assert_eq!(find(&Method::POST, "/metrics"), Err(Missing::Method("GET, HEAD")));
+        assert_eq!(
+            find(&Method::POST, "/metrics"),
+            Err(Missing::Method("GET, HEAD"))
+        );
         assert_eq!(find(&Method::HEAD, "/livez"), Ok(Route::Live));
     }
 
     #[test]
     fn request_ids_are_decoded() {
-        assert_eq!(find(&Method::GET, "/decisions/a%2Fb"), Ok(Route::Decision("a/b".to_owned())));
-        for path in ["/decisions/", "/decisions/%zz", "/decisions/%ff", "/nothing", "//livez"] {
+        assert_eq!(
+            find(&Method::GET, "/decisions/a%2Fb"),
+            Ok(Route::Decision("a/b".to_owned()))
+        );
+        for path in [
+            "/decisions/",
+            "/decisions/%zz",
+            "/decisions/%ff",
+            "/nothing",
+            "//livez",
+        ] {
             assert_eq!(find(&Method::GET, path), Err(Missing::Path), "{path}");
         }
     }

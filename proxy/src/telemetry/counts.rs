@@ -30,7 +30,9 @@ impl<const N: usize> Counts<N> {
 
     /// The count now; 0 past the end.
     pub(super) fn read(&self, index: usize) -> u64 {
-        self.0.get(index).map_or(0, |count| count.load(Ordering::Relaxed))
+        self.0
+            .get(index)
+            .map_or(0, |count| count.load(Ordering::Relaxed))
     }
 }
 
@@ -56,14 +58,24 @@ impl Named {
             }
         }
         let mut counts = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let name = if counts.len() < NAMES_MAX { name } else { OTHER };
-        counts.entry(name.to_owned()).or_default().fetch_add(1, Ordering::Relaxed);
+        let name = if counts.len() < NAMES_MAX {
+            name
+        } else {
+            OTHER
+        };
+        counts
+            .entry(name.to_owned())
+            .or_default()
+            .fetch_add(1, Ordering::Relaxed);
     }
 
     /// All names in order.
     pub(super) fn all(&self) -> Vec<(String, u64)> {
         let counts = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        counts.iter().map(|(name, count)| (name.clone(), count.load(Ordering::Relaxed))).collect()
+        counts
+            .iter()
+            .map(|(name, count)| (name.clone(), count.load(Ordering::Relaxed)))
+            .collect()
     }
 }
 

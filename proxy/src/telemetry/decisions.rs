@@ -81,7 +81,9 @@ impl Telemetry {
     pub fn decisions(&self, filter: &Filter) -> Vec<Value> {
         let known = self.known();
         let wanted = |receipt: &Receipt| {
-            filter.kind.is_none_or(|kind| Kind::of(receipt.verdict) == Some(kind))
+            filter
+                .kind
+                .is_none_or(|kind| Kind::of(receipt.verdict) == Some(kind))
                 && filter.region.as_ref().is_none_or(|id| {
                     snapshot_of(&known, receipt)
                         .is_some_and(|snapshot| region_of(snapshot, receipt) == Some(id.as_str()))
@@ -93,7 +95,11 @@ impl Telemetry {
             if wanted(receipt) {
                 found.push(receipt.clone());
             }
-            if found.len() >= limit { Walk::Enough } else { Walk::On }
+            if found.len() >= limit {
+                Walk::Enough
+            } else {
+                Walk::On
+            }
         });
         found.iter().map(|receipt| told(&known, receipt)).collect()
     }
@@ -114,7 +120,10 @@ impl Telemetry {
     }
 
     fn known(&self) -> Vec<Arc<Generation>> {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.history
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -125,9 +134,10 @@ fn snapshot_of<'a>(known: &'a [Arc<Generation>], receipt: &Receipt) -> Option<&'
 
 fn region_of<'a>(snapshot: &'a Snapshot, receipt: &Receipt) -> Option<&'a str> {
     match receipt.verdict {
-        Verdict::Forward { region } => {
-            snapshot.regions().get(region.index()).map(|region| region.id.as_str())
-        }
+        Verdict::Forward { region } => snapshot
+            .regions()
+            .get(region.index())
+            .map(|region| region.id.as_str()),
         Verdict::Answer | Verdict::Refuse { .. } | Verdict::Undecided => None,
     }
 }

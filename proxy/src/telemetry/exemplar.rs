@@ -47,7 +47,12 @@ pub(super) struct Told {
 impl Exemplars {
     /// None yet.
     pub(super) fn new() -> Self {
-        let empty = Slot { id: [0; ID_MAX], length: 0, micros: 0, unix_ms: 0 };
+        let empty = Slot {
+            id: [0; ID_MAX],
+            length: 0,
+            micros: 0,
+            unix_ms: 0,
+        };
         Self(std::array::from_fn(|_| Mutex::new(empty)))
     }
 
@@ -73,7 +78,11 @@ impl Exemplars {
         let slot = *self.0.get(bucket)?.lock().ok()?;
         let id = slot.id.get(..slot.length).filter(|id| !id.is_empty())?;
         let request_id = std::str::from_utf8(id).ok()?.to_owned();
-        Some(Told { request_id, micros: slot.micros, unix_ms: slot.unix_ms })
+        Some(Told {
+            request_id,
+            micros: slot.micros,
+            unix_ms: slot.unix_ms,
+        })
     }
 }
 

@@ -63,7 +63,11 @@ impl Exposition {
         help: &'static str,
         samples: Vec<(Labels, u64)>,
     ) {
-        self.families.push(Family { name, help, samples: Samples::Counter(samples) });
+        self.families.push(Family {
+            name,
+            help,
+            samples: Samples::Counter(samples),
+        });
     }
 
     /// A gauge.
@@ -73,12 +77,20 @@ impl Exposition {
         help: &'static str,
         samples: Vec<(Labels, f64)>,
     ) {
-        self.families.push(Family { name, help, samples: Samples::Gauge(samples) });
+        self.families.push(Family {
+            name,
+            help,
+            samples: Samples::Gauge(samples),
+        });
     }
 
     /// Constant facts; `_info` is appended.
     pub(super) fn info(&mut self, name: &'static str, help: &'static str, labels: Labels) {
-        self.families.push(Family { name, help, samples: Samples::Info(labels) });
+        self.families.push(Family {
+            name,
+            help,
+            samples: Samples::Info(labels),
+        });
     }
 
     /// A histogram; those without observations are left out.
@@ -88,8 +100,15 @@ impl Exposition {
         help: &'static str,
         samples: Vec<(Labels, Summed)>,
     ) {
-        let seen = samples.into_iter().filter(|(_, summed)| summed.count() > 0).collect();
-        self.families.push(Family { name, help, samples: Samples::Histogram(seen) });
+        let seen = samples
+            .into_iter()
+            .filter(|(_, summed)| summed.count() > 0)
+            .collect();
+        self.families.push(Family {
+            name,
+            help,
+            samples: Samples::Histogram(seen),
+        });
     }
 
     /// A bucket's exemplar.
@@ -140,7 +159,9 @@ impl Samples {
                 if labels.is_empty() {
                     return metric.encode_counter(value, exemplar);
                 }
-                metric.encode_family(labels)?.encode_counter(value, exemplar)
+                metric
+                    .encode_family(labels)?
+                    .encode_counter(value, exemplar)
             }),
             Self::Gauge(samples) => samples.iter().try_for_each(|(labels, value)| {
                 if labels.is_empty() {
@@ -150,12 +171,14 @@ impl Samples {
             }),
             Self::Info(labels) => metric.encode_info(labels),
             Self::Histogram(samples) => samples.iter().try_for_each(|(labels, summed)| {
-                metric.encode_family(labels)?.encode_histogram::<NoLabelSet>(
-                    summed.seconds(),
-                    summed.count(),
-                    &summed.buckets(),
-                    None,
-                )
+                metric
+                    .encode_family(labels)?
+                    .encode_histogram::<NoLabelSet>(
+                        summed.seconds(),
+                        summed.count(),
+                        &summed.buckets(),
+                        None,
+                    )
             }),
         }
     }
@@ -190,7 +213,10 @@ fn by_line(exemplars: &[BucketExemplar]) -> Result<HashMap<String, String>, fmt:
 }
 
 fn escaped(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    value
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
 }
 
 fn with_exemplars(encoded: &str, exemplars: &HashMap<String, String>) -> String {
@@ -220,10 +246,21 @@ mod tests {
     #[test]
     fn families_come_out_as_openmetrics() {
         let mut exposition = Exposition::default();
-        let two = vec![(vec![("region", "a".to_owned()), ("status", "200".to_owned())], 2)];
+        let two = vec![(
+            vec![("region", "a".to_owned()), ("status", "200".to_owned())],
+            2,
+        )];
         exposition.counter("erlmcp_requests", "Requests.", two);
-        exposition.gauge("meridian_generation", "Generation.", vec![(Vec::new(), 4.0)]);
-        exposition.info("meridian_build", "Build.", vec![("version", "1.2.3".to_owned())]);
+        exposition.gauge(
+            "meridian_generation",
+            "Generation.",
+            vec![(Vec::new(), 4.0)],
+        );
+        exposition.info(
+            "meridian_build",
+            "Build.",
+            vec![("version", "1.2.3".to_owned())],
+        );
         let expected = "\
 # HELP erlmcp_requests Requests.
 # TYPE erlmcp_requests counter
@@ -250,12 +287,24 @@ meridian_build_info{version=\"1.2.3\"} 1
         let odd = "a\"b\\";
         exposition.histogram("d_seconds", "D", vec![(labels(odd), summed.clone())]);
         for (upper_bound, micros) in [(0.05, 40_000), (f64::INFINITY, 100_000_000)] {
-            let told = Told { request_id: "id-7".to_owned(), micros, unix_ms: 1_500 };
+            let told = Told {
+                request_id: "id-7".to_owned(),
+                micros,
+                unix_ms: 1_500,
+            };
             let labels = labels(odd);
-            exposition.exemplar(BucketExemplar { name: "d_seconds", labels, upper_bound, told });
+            exposition.exemplar(BucketExemplar {
+                name: "d_seconds",
+                labels,
+                upper_bound,
+                told,
+            });
         }
         let encoded = exposition.encode().unwrap();
-        let marked: Vec<&str> = encoded.lines().filter(|line| line.contains(" # {")).collect();
+        let marked: Vec<&str> = encoded
+            .lines()
+            .filter(|line| line.contains(" # {"))
+            .collect();
         let region = "region=\"a\\\"b\\\\\"";
         assert_eq!(
             marked,
@@ -278,9 +327,18 @@ meridian_build_info{version=\"1.2.3\"} 1
         summed.add(&histogram);
         let mut exposition = Exposition::default();
         for (upper_bound, _) in summed.buckets() {
-            let told = Told { request_id: "id".to_owned(), micros: 1, unix_ms: 1 };
+            let told = Told {
+                request_id: "id".to_owned(),
+                micros: 1,
+                unix_ms: 1,
+            };
             let labels = labels("r");
-            exposition.exemplar(BucketExemplar { name: "d_seconds", labels, upper_bound, told });
+            exposition.exemplar(BucketExemplar {
+                name: "d_seconds",
+                labels,
+                upper_bound,
+                told,
+            });
         }
         let buckets = summed.buckets().len();
         exposition.histogram("d_seconds", "D", vec![(labels("r"), summed)]);

@@ -39,7 +39,10 @@ pub(super) struct Observed {
 impl Histogram {
     /// Nothing observed.
     pub(super) fn new() -> Self {
-        Self { buckets: std::array::from_fn(|_| AtomicU64::new(0)), sum_us: AtomicU64::new(0) }
+        Self {
+            buckets: std::array::from_fn(|_| AtomicU64::new(0)),
+            sum_us: AtomicU64::new(0),
+        }
     }
 
     /// Counts one duration. Zero counts in the first bucket.
@@ -47,9 +50,15 @@ impl Histogram {
         let micros = micros(duration);
         let bucket = bucket_of(micros);
         self.sum_us.fetch_add(micros, Ordering::Relaxed);
-        let before =
-            self.buckets.get(bucket).map_or(0, |count| count.fetch_add(1, Ordering::Relaxed));
-        Observed { bucket, before, micros }
+        let before = self
+            .buckets
+            .get(bucket)
+            .map_or(0, |count| count.fetch_add(1, Ordering::Relaxed));
+        Observed {
+            bucket,
+            before,
+            micros,
+        }
     }
 }
 
@@ -67,7 +76,10 @@ fn bucket_of(micros: u64) -> usize {
 
 /// Upper bounds in seconds, infinity last.
 pub(super) fn bounds_seconds() -> impl Iterator<Item = f64> {
-    BOUNDS_US.iter().map(|bound| Duration::from_micros(*bound).as_secs_f64()).chain([f64::INFINITY])
+    BOUNDS_US
+        .iter()
+        .map(|bound| Duration::from_micros(*bound).as_secs_f64())
+        .chain([f64::INFINITY])
 }
 
 /// Counts of several histograms added up.
@@ -83,7 +95,9 @@ impl Summed {
         for (sum, count) in self.buckets.iter_mut().zip(&histogram.buckets) {
             *sum += count.load(Ordering::Relaxed);
         }
-        self.sum_us = self.sum_us.wrapping_add(histogram.sum_us.load(Ordering::Relaxed));
+        self.sum_us = self
+            .sum_us
+            .wrapping_add(histogram.sum_us.load(Ordering::Relaxed));
     }
 
     /// Adds another sum.

@@ -23,7 +23,10 @@ impl<'a> Object<'a> {
     /// Opens an object.
     pub(super) fn begin(out: &'a mut Vec<u8>) -> Self {
         out.push(b'{');
-        Self { out, first: First::Yes }
+        Self {
+            out,
+            first: First::Yes,
+        }
     }
 
     /// A member whose value is an object; close it before going on.
@@ -124,7 +127,10 @@ pub(super) fn escape(bytes: &[u8], out: &mut Vec<u8>) {
     let (plain, rest) = bytes.split_at(odd);
     out.extend_from_slice(plain);
     for chunk in rest.utf8_chunks() {
-        chunk.valid().bytes().for_each(|byte| escape_byte(byte, out));
+        chunk
+            .valid()
+            .bytes()
+            .for_each(|byte| escape_byte(byte, out));
         if !chunk.invalid().is_empty() {
             out.extend_from_slice("\u{fffd}".as_bytes());
         }
@@ -147,7 +153,11 @@ fn escape_byte(byte: u8, out: &mut Vec<u8>) {
 }
 
 const fn hex(digit: u8) -> u8 {
-    if digit < 10 { b'0' + digit } else { b'a' + digit - 10 }
+    if digit < 10 {
+        b'0' + digit
+    } else {
+        b'a' + digit - 10
+    }
 }
 
 /// Appends a number with at least `digits` digits (at most 20).
@@ -211,7 +221,11 @@ fn civil(days: u64) -> (u64, u64, u64) {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let from_march = (5 * of_year + 2) / 153;
     let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    let month = if from_march < 10 {
+        from_march + 3
+    } else {
+        from_march - 9
+    };
     (year_of_era + era * 400 + u64::from(month <= 2), month, day)
 }
 
@@ -264,7 +278,13 @@ mod tests {
 
     #[test]
     fn addresses_read_as_the_library_writes_them() {
-        for address_text in ["0.0.0.0", "203.0.113.7", "255.255.255.255", "2001:db8::1", "::"] {
+        for address_text in [
+            "0.0.0.0",
+            "203.0.113.7",
+            "255.255.255.255",
+            "2001:db8::1",
+            "::",
+        ] {
             let value: IpAddr = address_text.parse().unwrap();
             assert_eq!(text(|out| address(value, out)), address_text);
         }

@@ -145,16 +145,6 @@ labels! {
 }
 
 labels! {
-    /// How a reload ended.
-    pub enum ReloadResult {
-        /// A new generation is live.
-        Accepted = "accepted",
-        /// Nothing changed.
-        Rejected = "rejected",
-    }
-}
-
-labels! {
     /// Why lines of the access log are missing.
     pub enum DropReason {
         /// The writer is behind and its queue is full.
@@ -204,7 +194,10 @@ mod tests {
 
     #[test]
     fn label_values_are_distinct() {
-        let mut values: Vec<_> = CloseReason::ALL.iter().map(|reason| reason.as_str()).collect();
+        let mut values: Vec<_> = CloseReason::ALL
+            .iter()
+            .map(|reason| reason.as_str())
+            .collect();
         values.sort_unstable();
         values.dedup();
         assert_eq!(values.len(), CloseReason::COUNT);

@@ -102,7 +102,10 @@ impl Telemetry {
             metrics: settings.metrics,
             edge_region: edge_region.to_owned(),
             regions: Regions::new(shards),
-            aligned: ArcSwap::from_pointee(Aligned { generation: 0, cells: Vec::new() }),
+            aligned: ArcSwap::from_pointee(Aligned {
+                generation: 0,
+                cells: Vec::new(),
+            }),
             decisions: (0..shards).map(|_| DecisionCells::new()).collect(),
             open: Arc::new(Counts::new()),
             closed: Counts::new(),
@@ -121,7 +124,6 @@ impl Telemetry {
     }
 
     /// Once for each request, at its end. Gives back a receipt to write over.
-    #[expect(clippy::unnecessary_box_returns, reason = "boxes change hands: nothing is copied")]
     pub fn finish(&self, outcome: &Outcome<'_>, receipt: Box<Receipt>) -> Box<Receipt> {
         let shard = shard_of_this_thread();
         match self.metrics {
@@ -160,7 +162,9 @@ impl Telemetry {
     }
 
     fn verdict(&self, shard: usize, outcome: &Outcome<'_>) {
-        let cells = shard.checked_rem(self.decisions.len()).and_then(|at| self.decisions.get(at));
+        let cells = shard
+            .checked_rem(self.decisions.len())
+            .and_then(|at| self.decisions.get(at));
         let Some(cells) = cells else {
             return;
         };
@@ -196,11 +200,22 @@ impl Telemetry {
 
     #[cold]
     fn align(&self, to: &Generation) {
-        let ids = to.snapshot.regions().iter().map(|region| region.id.as_str());
-        let aligned = Arc::new(Aligned { generation: to.number, cells: self.regions.align(ids) });
+        let ids = to
+            .snapshot
+            .regions()
+            .iter()
+            .map(|region| region.id.as_str());
+        let aligned = Arc::new(Aligned {
+            generation: to.number,
+            cells: self.regions.align(ids),
+        });
         // Two threads may race here: the newer generation stays.
         self.aligned.rcu(|current| {
-            let newest = if current.generation < to.number { &aligned } else { current };
+            let newest = if current.generation < to.number {
+                &aligned
+            } else {
+                current
+            };
             Arc::clone(newest)
         });
     }
@@ -208,7 +223,10 @@ impl Telemetry {
     /// One more open connection; the guard takes it back.
     pub fn connection(&self, protocol: Protocol) -> ConnectionGuard {
         self.open.add(protocol.index());
-        ConnectionGuard { open: Arc::clone(&self.open), protocol }
+        ConnectionGuard {
+            open: Arc::clone(&self.open),
+            protocol,
+        }
     }
 
     /// A client's connection ended.
@@ -312,5 +330,7 @@ fn shard_of_this_thread() -> usize {
     })
 }
 
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;

@@ -90,7 +90,8 @@ impl Cells {
             let observed = histogram.observe(latency);
             if exemplar::is_due(observed.before) {
                 let seen = (observed.micros, count.at_unix_ms);
-                self.exemplars.remember(observed.bucket, count.request_id, seen);
+                self.exemplars
+                    .remember(observed.bucket, count.request_id, seen);
             }
         }
     }
@@ -100,7 +101,9 @@ impl Cells {
         let Some(shard) = self.shard(shard) else {
             return;
         };
-        shard.cross_bytes.fetch_add(crossing.bytes, Ordering::Relaxed);
+        shard
+            .cross_bytes
+            .fetch_add(crossing.bytes, Ordering::Relaxed);
         if let Some(first_byte) = crossing.first_byte {
             shard.cross_latency.observe(first_byte);
         }
@@ -111,7 +114,11 @@ impl Cells {
         let mut found = Vec::new();
         for method in MethodLabel::ALL {
             for slot in 0..status::SLOTS {
-                let count = self.shards.iter().map(|shard| shard.read(*method, slot)).sum();
+                let count = self
+                    .shards
+                    .iter()
+                    .map(|shard| shard.read(*method, slot))
+                    .sum();
                 if count > 0 {
                     found.push((*method, slot, count));
                 }
@@ -132,17 +139,25 @@ impl Cells {
 
     /// Bytes exchanged with this region.
     pub(super) fn cross_bytes(&self) -> u64 {
-        self.shards.iter().map(|shard| shard.cross_bytes.load(Ordering::Relaxed)).sum()
+        self.shards
+            .iter()
+            .map(|shard| shard.cross_bytes.load(Ordering::Relaxed))
+            .sum()
     }
 
     fn sum<'a>(&'a self, histogram: impl Fn(&'a Shard) -> Option<&'a Histogram>) -> Summed {
         let mut summed = Summed::default();
-        self.shards.iter().filter_map(histogram).for_each(|part| summed.add(part));
+        self.shards
+            .iter()
+            .filter_map(histogram)
+            .for_each(|part| summed.add(part));
         summed
     }
 
     fn shard(&self, shard: usize) -> Option<&Shard> {
-        shard.checked_rem(self.shards.len()).and_then(|at| self.shards.get(at))
+        shard
+            .checked_rem(self.shards.len())
+            .and_then(|at| self.shards.get(at))
     }
 }
 
@@ -176,7 +191,11 @@ pub(super) struct Regions {
 impl Regions {
     /// Knows no region yet. `shards`: how many threads write apart.
     pub(super) fn new(shards: usize) -> Self {
-        Self { by_id: Mutex::default(), shards, edge: Arc::new(Cells::new(shards)) }
+        Self {
+            by_id: Mutex::default(),
+            shards,
+            edge: Arc::new(Cells::new(shards)),
+        }
     }
 
     /// Cells of what the edge answered by itself.
@@ -196,7 +215,11 @@ impl Regions {
         if by_id.len() + aligned.len() > KEPT_MAX {
             by_id.clear();
         }
-        by_id.extend(aligned.iter().map(|(id, cells)| ((*id).to_owned(), Arc::clone(cells))));
+        by_id.extend(
+            aligned
+                .iter()
+                .map(|(id, cells)| ((*id).to_owned(), Arc::clone(cells))),
+        );
         aligned.into_iter().map(|(_, cells)| cells).collect()
     }
 
@@ -210,7 +233,12 @@ impl Regions {
     pub(super) fn all(&self) -> Vec<(String, Arc<Cells>)> {
         let by_id = self.by_id.lock().unwrap_or_else(PoisonError::into_inner);
         let own = std::iter::once((EDGE.to_owned(), Arc::clone(&self.edge)));
-        own.chain(by_id.iter().map(|(id, cells)| (id.clone(), Arc::clone(cells)))).collect()
+        own.chain(
+            by_id
+                .iter()
+                .map(|(id, cells)| (id.clone(), Arc::clone(cells))),
+        )
+        .collect()
     }
 }
 
@@ -236,7 +264,10 @@ mod tests {
         }
         cells.count(0, &count(451));
         let slot = status::slot;
-        let expected = [(MethodLabel::Get, slot(200), 5), (MethodLabel::Get, slot(451), 1)];
+        let expected = [
+            (MethodLabel::Get, slot(200), 5),
+            (MethodLabel::Get, slot(451), 1),
+        ];
         assert_eq!(cells.requests(), expected);
         assert_eq!(cells.latency(MethodLabel::Get).count(), 6);
         assert_eq!(cells.latency(MethodLabel::Post).count(), 0);
@@ -253,7 +284,13 @@ mod tests {
     #[test]
     fn a_stream_without_a_first_byte_counts_as_a_request_only() {
         let cells = Cells::new(1);
-        cells.count(0, &Count { latency: None, ..count(101) });
+        cells.count(
+            0,
+            &Count {
+                latency: None,
+                ..count(101)
+            },
+        );
         assert_eq!(cells.requests().len(), 1);
         assert_eq!(cells.latency(MethodLabel::Get).count(), 0);
     }

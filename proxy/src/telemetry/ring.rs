@@ -24,12 +24,23 @@ struct Slot<T> {
 impl<T: Default> Ring<T> {
     /// `slots` may be 0: then nothing is kept.
     pub(super) fn new(slots: usize) -> Self {
-        let empty = |_| Mutex::new(Slot { number: 0, held: None });
-        Self { slots: (0..slots).map(empty).collect(), next: AtomicU64::new(0) }
+        let empty = |_| {
+            Mutex::new(Slot {
+                number: 0,
+                held: None,
+            })
+        };
+        Self {
+            slots: (0..slots).map(empty).collect(),
+            next: AtomicU64::new(0),
+        }
     }
 
     /// Keeps a record and gives back one that may be written over.
-    #[expect(clippy::unnecessary_box_returns, reason = "boxes change hands so that nothing is copied")]
+    #[expect(
+        clippy::unnecessary_box_returns,
+        reason = "boxes change hands so that nothing is copied"
+    )]
     pub(super) fn put(&self, record: Box<T>) -> Box<T> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let Some(slot) = self.slot_of(number) else {
@@ -53,7 +64,11 @@ impl<T: Default> Ring<T> {
             };
             let slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
             let current = slot.number == newest - back + 1;
-            let walk = slot.held.as_deref().filter(|_| current).map_or(Walk::On, &mut visit);
+            let walk = slot
+                .held
+                .as_deref()
+                .filter(|_| current)
+                .map_or(Walk::On, &mut visit);
             if walk == Walk::Enough {
                 return;
             }

@@ -11,8 +11,7 @@ use meridian_policies::{RejectReason, Tick};
 use super::exposition::{BucketExemplar, Exposition, Labels};
 use super::histogram::{self, Summed};
 use super::labels::{
-    CloseReason, ConnectResult, DropReason, HandshakeFailure, MethodLabel, Protocol, ReloadResult,
-    RetryReason,
+    CloseReason, ConnectResult, DropReason, HandshakeFailure, MethodLabel, Protocol, RetryReason,
 };
 use super::regions::Cells;
 use super::{DecisionCells, Telemetry, counts::Counts, status};
@@ -64,8 +63,11 @@ impl Telemetry {
             for (method, slot, count) in cells.requests() {
                 let (method, status) = (method.as_str(), status::label(slot));
                 *by_code.entry((status.clone(), method)).or_insert(0) += count;
-                let labels =
-                    vec![("region", region.clone()), label("method", method), ("status", status)];
+                let labels = vec![
+                    ("region", region.clone()),
+                    label("method", method),
+                    ("status", status),
+                ];
                 by_region.push((labels, count));
             }
         }
@@ -90,16 +92,24 @@ impl Telemetry {
         let regions = self.regions.all();
         let by_region = regions.iter().map(|(region, cells)| {
             let mut summed = Summed::default();
-            MethodLabel::ALL.iter().for_each(|method| summed.merge(&cells.latency(*method)));
+            for method in MethodLabel::ALL {
+                summed.merge(&cells.latency(*method));
+            }
             (vec![("region", region.clone())], summed)
         });
-        out.histogram(NAME, "From the request's head to the end of its answer.", by_region.collect());
+        out.histogram(
+            NAME,
+            "From the request's head to the end of its answer.",
+            by_region.collect(),
+        );
         for (region, cells) in &regions {
             exemplars(out, NAME, region, cells);
         }
         let by_method = MethodLabel::ALL.iter().map(|method| {
             let mut summed = Summed::default();
-            regions.iter().for_each(|(_, cells)| summed.merge(&cells.latency(*method)));
+            for (_, cells) in &regions {
+                summed.merge(&cells.latency(*method));
+            }
             (vec![label("method", method.as_str())], summed)
         });
         out.histogram(
@@ -113,7 +123,10 @@ impl Telemetry {
         let (mut latency, mut bytes) = (Vec::new(), Vec::new());
         for (region, cells) in self.regions.all() {
             let pair = || {
-                vec![("source_region", self.edge_region.clone()), ("target_region", region.clone())]
+                vec![
+                    ("source_region", self.edge_region.clone()),
+                    ("target_region", region.clone()),
+                ]
             };
             let crossed = cells.cross_bytes();
             if crossed > 0 {
@@ -135,8 +148,10 @@ impl Telemetry {
 
     fn connections(&self, out: &mut Exposition) {
         let open = Protocol::ALL.iter().map(|protocol| {
-            let labels =
-                vec![("region", self.edge_region.clone()), label("protocol", protocol.as_str())];
+            let labels = vec![
+                ("region", self.edge_region.clone()),
+                label("protocol", protocol.as_str()),
+            ];
             (labels, float(self.open.read(protocol.index())))
         });
         out.gauge(
@@ -144,29 +159,50 @@ impl Telemetry {
             "Open client connections; region is where this edge stands.",
             open.collect(),
         );
-        let closed = CloseReason::ALL
-            .iter()
-            .map(|reason| (vec![label("reason", reason.as_str())], self.closed.read(reason.index())));
-        out.counter("meridian_connections_closed", "Client connections ended.", closed.collect());
-        let failed = HandshakeFailure::ALL.iter().map(|reason| {
-            (vec![label("reason", reason.as_str())], self.handshakes.read(reason.index()))
+        let closed = CloseReason::ALL.iter().map(|reason| {
+            (
+                vec![label("reason", reason.as_str())],
+                self.closed.read(reason.index()),
+            )
         });
-        out.counter("meridian_handshake_failures", "TLS handshakes that failed.", failed.collect());
+        out.counter(
+            "meridian_connections_closed",
+            "Client connections ended.",
+            closed.collect(),
+        );
+        let failed = HandshakeFailure::ALL.iter().map(|reason| {
+            (
+                vec![label("reason", reason.as_str())],
+                self.handshakes.read(reason.index()),
+            )
+        });
+        out.counter(
+            "meridian_handshake_failures",
+            "TLS handshakes that failed.",
+            failed.collect(),
+        );
     }
 
     fn verdicts(&self, out: &mut Exposition, scrape: &Scrape<'_>) {
         let sum = |read: &dyn Fn(&DecisionCells) -> u64| self.decisions.iter().map(read).sum();
-        let load = |cell: &std::sync::atomic::AtomicU64| {
-            cell.load(std::sync::atomic::Ordering::Relaxed)
-        };
-        let verdict =
-            |verdict, reason| vec![label("verdict", verdict), label("reason", reason)];
+        let load =
+            |cell: &std::sync::atomic::AtomicU64| cell.load(std::sync::atomic::Ordering::Relaxed);
+        let verdict = |verdict, reason| vec![label("verdict", verdict), label("reason", reason)];
         let mut samples: Vec<(Labels, u64)> = vec![
-            (verdict("forward", "none"), sum(&|cells| load(&cells.forwarded))),
-            (verdict("answer", "none"), sum(&|cells| load(&cells.answered))),
+            (
+                verdict("forward", "none"),
+                sum(&|cells| load(&cells.forwarded)),
+            ),
+            (
+                verdict("answer", "none"),
+                sum(&|cells| load(&cells.answered)),
+            ),
         ];
         samples.extend(RejectReason::ALL.into_iter().map(|reason| {
-            (verdict("refuse", reason.name()), sum(&|cells| cells.refused.read(reason as usize)))
+            (
+                verdict("refuse", reason.name()),
+                sum(&|cells| cells.refused.read(reason as usize)),
+            )
         }));
         out.counter(
             "meridian_decisions",
@@ -176,14 +212,21 @@ impl Telemetry {
         out.gauge(
             "meridian_limiter_addresses",
             "Client addresses that the rate limiter remembers.",
-            vec![(Vec::new(), float(u64::try_from(scrape.limiter_addresses).unwrap_or(u64::MAX)))],
+            vec![(
+                Vec::new(),
+                float(u64::try_from(scrape.limiter_addresses).unwrap_or(u64::MAX)),
+            )],
         );
         out.counter(
             "meridian_limiter_refused",
             "Requests over a rate limit or from a banned address.",
             vec![(Vec::new(), load(&self.limited))],
         );
-        let hits = self.waf.all().into_iter().map(|(rule, hits)| (vec![("rule", rule)], hits));
+        let hits = self
+            .waf
+            .all()
+            .into_iter()
+            .map(|(rule, hits)| (vec![("rule", rule)], hits));
         out.counter("meridian_waf_hits", "Matches of WAF rules.", hits.collect());
     }
 
@@ -200,21 +243,39 @@ impl Telemetry {
             }
             non_zero(&mut ejections, [("region", region)], (&cells.ejections, 0));
         }
-        out.counter("meridian_upstream_connects", "Attempts to connect to endpoints.", connects);
-        out.counter("meridian_retries", "Attempts after the first of a request.", retries);
-        out.counter("meridian_ejections", "Endpoints ejected for their failures.", ejections);
+        out.counter(
+            "meridian_upstream_connects",
+            "Attempts to connect to endpoints.",
+            connects,
+        );
+        out.counter(
+            "meridian_retries",
+            "Attempts after the first of a request.",
+            retries,
+        );
+        out.counter(
+            "meridian_ejections",
+            "Endpoints ejected for their failures.",
+            ejections,
+        );
     }
 
     fn process(&self, out: &mut Exposition, scrape: &Scrape<'_>) {
         let reloads = [
-            (ReloadResult::Accepted, scrape.reloads.0),
-            (ReloadResult::Rejected, scrape.reloads.1),
+            (vec![label("result", "accepted")], scrape.reloads.0),
+            (vec![label("result", "rejected")], scrape.reloads.1),
         ];
-        let reloads =
-            reloads.map(|(result, count)| (vec![label("result", result.as_str())], count));
-        out.counter("meridian_reloads", "Policy sets tried, the first one included.", reloads.into());
+        out.counter(
+            "meridian_reloads",
+            "Policy sets tried, the first one included.",
+            reloads.into(),
+        );
         let number = float(scrape.generation.number);
-        out.gauge("meridian_generation", "The live generation.", vec![(Vec::new(), number)]);
+        out.gauge(
+            "meridian_generation",
+            "The live generation.",
+            vec![(Vec::new(), number)],
+        );
         let loaded = float(scrape.generation.loaded_unix_ms) / 1_000.0;
         out.gauge(
             "meridian_generation_loaded_timestamp_seconds",
@@ -222,13 +283,21 @@ impl Telemetry {
             vec![(Vec::new(), loaded)],
         );
         let written = vec![(Vec::new(), self.ring.written())];
-        out.counter("meridian_receipts", "Decisions written to the ring.", written);
+        out.counter(
+            "meridian_receipts",
+            "Decisions written to the ring.",
+            written,
+        );
         let slots = float(u64::try_from(self.ring.capacity()).unwrap_or(u64::MAX));
-        out.gauge("meridian_receipts_slots", "Receipts kept.", vec![(Vec::new(), slots)]);
+        out.gauge(
+            "meridian_receipts_slots",
+            "Receipts kept.",
+            vec![(Vec::new(), slots)],
+        );
         if let Some(log) = &self.log {
-            let dropped = DropReason::ALL.iter().map(|reason| {
-                (vec![label("reason", reason.as_str())], log.dropped(*reason))
-            });
+            let dropped = DropReason::ALL
+                .iter()
+                .map(|reason| (vec![label("reason", reason.as_str())], log.dropped(*reason)));
             out.counter(
                 "meridian_access_log_dropped",
                 "Access log lines lost to a slow or full disk.",
@@ -246,7 +315,12 @@ fn exemplars(out: &mut Exposition, name: &'static str, region: &str, cells: &Cel
     for (bucket, upper_bound) in histogram::bounds_seconds().enumerate() {
         if let Some(told) = cells.exemplars.told(bucket) {
             let labels = vec![("region", region.to_owned())];
-            out.exemplar(BucketExemplar { name, labels, upper_bound, told });
+            out.exemplar(BucketExemplar {
+                name,
+                labels,
+                upper_bound,
+                told,
+            });
         }
     }
 }
@@ -256,7 +330,10 @@ fn endpoints(out: &mut Exposition, scrape: &Scrape<'_>) {
     let mut healthy = Vec::new();
     for region in generation.view.status(&generation.snapshot, scrape.now) {
         for endpoint in &region.endpoints {
-            let labels = vec![("region", region.region.clone()), ("endpoint", endpoint.id.clone())];
+            let labels = vec![
+                ("region", region.region.clone()),
+                ("endpoint", endpoint.id.clone()),
+            ];
             healthy.push((labels, if endpoint.usable { 1.0 } else { 0.0 }));
         }
     }
@@ -282,7 +359,10 @@ fn label(name: &'static str, value: &str) -> (&'static str, String) {
     (name, value.to_owned())
 }
 
-#[expect(clippy::cast_precision_loss, reason = "OpenMetrics numbers are doubles")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "OpenMetrics numbers are doubles"
+)]
 const fn float(count: u64) -> f64 {
     count as f64
 }

@@ -58,7 +58,9 @@ fn message(outcome: &Outcome<'_>, line: &mut Object<'_>) {
         out.push(b' ');
         json::decimal(u64::from(outcome.status), 3, out);
         out.push(b' ');
-        let last = outcome.reject.map_or_else(|| region(outcome), |reject| reject.name());
+        let last = outcome
+            .reject
+            .map_or_else(|| region(outcome), |reject| reject.name());
         json::escape(last.as_bytes(), out);
     });
 }
@@ -98,7 +100,14 @@ fn own(outcome: &Outcome<'_>, mut own: Object<'_>) {
         own.text("endpoint", id.as_bytes(), VALUE_MAX);
     }
     own.plain("data_class", outcome.class.as_str());
-    own.plain("country", outcome.location.country.as_ref().map_or("", |country| country.as_str()));
+    own.plain(
+        "country",
+        outcome
+            .location
+            .country
+            .as_ref()
+            .map_or("", |country| country.as_str()),
+    );
     own.plain("geo_source", outcome.location.source.as_str());
     if let Some(reject) = outcome.reject {
         own.plain("reject", reject.name());
@@ -107,14 +116,18 @@ fn own(outcome: &Outcome<'_>, mut own: Object<'_>) {
     own.number("attempts", u64::from(outcome.attempts));
     own.number("generation", outcome.generation.number);
     own.plain("protocol", outcome.protocol.as_str());
-    own.plain("tls", match outcome.transport {
-        Transport::Plain => "no",
-        Transport::Tls => "yes",
-    });
+    own.plain(
+        "tls",
+        match outcome.transport {
+            Transport::Plain => "no",
+            Transport::Tls => "yes",
+        },
+    );
     own.address("peer", outcome.peer.ip());
-    for (name, duration) in
-        [("connect", outcome.connect), ("first_byte", outcome.upstream_first_byte)]
-    {
+    for (name, duration) in [
+        ("connect", outcome.connect),
+        ("first_byte", outcome.upstream_first_byte),
+    ] {
         if let Some(duration) = duration {
             let micros = crate::telemetry::histogram::micros(duration);
             own.with(name, |out| json::seconds(micros, out));
@@ -129,7 +142,9 @@ fn method<'a>(outcome: &Outcome<'a>) -> &'a str {
 
 /// The region that served; empty where the edge answered by itself.
 fn region<'a>(outcome: &Outcome<'a>) -> &'a str {
-    outcome.region.map_or("", |index| outcome.generation.snapshot.region(index).id.as_str())
+    outcome.region.map_or("", |index| {
+        outcome.generation.snapshot.region(index).id.as_str()
+    })
 }
 
 #[cfg(test)]

@@ -29,7 +29,10 @@ impl Log {
     /// be opened.
     pub(super) fn start(settings: &TelemetrySettings, shards: usize) -> io::Result<Option<Self>> {
         let writer = Writer::start(&settings.access_log, shards)?;
-        Ok(writer.map(|writer| Self { writer, rules: settings.sample.clone() }))
+        Ok(writer.map(|writer| Self {
+            writer,
+            rules: settings.sample.clone(),
+        }))
     }
 
     /// Writes a request's line, unless the rules leave it out.
@@ -61,11 +64,13 @@ fn notable(outcome: &Outcome<'_>) -> Notable {
         End::Complete => true,
         // Clients leave streams when they like: as ordinary as an end.
         End::ClientGone => outcome.shape != super::outcome::Shape::Message,
-        End::ClientBroke
-        | End::UpstreamBroke
-        | End::TimedOut(_)
-        | End::Drained
-        | End::Internal => false,
+        End::ClientBroke | End::UpstreamBroke | End::TimedOut(_) | End::Drained | End::Internal => {
+            false
+        }
     };
-    if outcome.reject.is_none() && ended_well { Notable::No } else { Notable::Yes }
+    if outcome.reject.is_none() && ended_well {
+        Notable::No
+    } else {
+        Notable::Yes
+    }
 }

@@ -67,27 +67,41 @@ mod tests {
     }
 
     fn candidate<'a>(status: u16, path: &'a str, request_id: &'a str) -> Candidate<'a> {
-        Candidate { status, path, request_id, notable: Notable::No }
+        Candidate {
+            status,
+            path,
+            request_id,
+            notable: Notable::No,
+        }
     }
 
     #[test]
     fn without_a_matching_rule_every_line_is_kept() {
         assert!(keep(&[], &candidate(200, "/", "a")));
-        let rules = [rule((500, 599), None, u32::MAX), rule((200, 299), Some("/health"), u32::MAX)];
+        let rules = [
+            rule((500, 599), None, u32::MAX),
+            rule((200, 299), Some("/health"), u32::MAX),
+        ];
         assert!(keep(&rules, &candidate(200, "/mcp", "a")));
     }
 
     #[test]
     fn what_was_refused_is_kept_whatever_the_rules_say() {
         let rules = [rule((100, 599), None, u32::MAX)];
-        let refused = Candidate { notable: Notable::Yes, ..candidate(451, "/", "some-id") };
+        let refused = Candidate {
+            notable: Notable::Yes,
+            ..candidate(451, "/", "some-id")
+        };
         assert!(keep(&rules, &refused));
         assert!(!keep(&rules, &candidate(451, "/", "some-id")));
     }
 
     #[test]
     fn the_first_match_decides() {
-        let rules = [rule((200, 200), Some("/a"), 1), rule((200, 299), None, u32::MAX)];
+        let rules = [
+            rule((200, 200), Some("/a"), 1),
+            rule((200, 299), None, u32::MAX),
+        ];
         assert!(keep(&rules, &candidate(200, "/a/b", "id")));
         assert!(!keep(&rules, &candidate(200, "/b", "id")));
     }

@@ -94,7 +94,11 @@ impl Writer {
             dropped: std::array::from_fn(|_| AtomicU64::new(0)),
         });
         let (queue, messages) = mpsc::sync_channel(QUEUE);
-        let mut drain = Drain { shared: Arc::clone(&shared), target, torn: Torn::No };
+        let mut drain = Drain {
+            shared: Arc::clone(&shared),
+            target,
+            torn: Torn::No,
+        };
         thread::Builder::new()
             .name("access-log".to_owned())
             .spawn(move || drain.run(&messages))?;
@@ -104,7 +108,10 @@ impl Writer {
     /// Appends one line through `write`, which must end it with a line feed.
     pub(super) fn line(&self, shard: usize, write: impl FnOnce(&mut Vec<u8>)) {
         let buffers = &self.shared.buffers;
-        let Some(buffer) = shard.checked_rem(buffers.len()).and_then(|at| buffers.get(at)) else {
+        let Some(buffer) = shard
+            .checked_rem(buffers.len())
+            .and_then(|at| buffers.get(at))
+        else {
             return;
         };
         let full = {
@@ -132,7 +139,10 @@ impl Writer {
 
     /// Lines lost so far.
     pub(super) fn dropped(&self, reason: DropReason) -> u64 {
-        self.shared.dropped.get(reason.index()).map_or(0, |count| count.load(Ordering::Relaxed))
+        self.shared
+            .dropped
+            .get(reason.index())
+            .map_or(0, |count| count.load(Ordering::Relaxed))
     }
 
     fn send(&self, batch: Batch) {
@@ -315,9 +325,17 @@ struct Rotated {
 impl Rotated {
     fn open(path: &Path) -> io::Result<Self> {
         let file = append(path).map_err(|error| {
-            io::Error::new(error.kind(), format!("access log {}: {error}", path.display()))
+            io::Error::new(
+                error.kind(),
+                format!("access log {}: {error}", path.display()),
+            )
         })?;
-        Ok(Self { path: path.to_owned(), file, looked: Instant::now(), check: RENAME_CHECK })
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            looked: Instant::now(),
+            check: RENAME_CHECK,
+        })
     }
 
     fn is_at_its_path(&self) -> bool {
@@ -350,7 +368,11 @@ impl Target for Rotated {
 /// Opens for appending; a new file is readable by its owner and group only.
 fn append(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
-    OpenOptions::new().create(true).append(true).mode(0o640).open(path)
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o640)
+        .open(path)
 }
 
 #[cfg(test)]

@@ -66,7 +66,11 @@ fn lines_of_all_shards_come_out_whole() {
     lines.sort_unstable();
     lines.dedup();
     assert_eq!(lines.len(), 1_500);
-    assert!(lines.iter().all(|line| line.len() == "shard 0 line 0000".len()));
+    assert!(
+        lines
+            .iter()
+            .all(|line| line.len() == "shard 0 line 0000".len())
+    );
 }
 
 #[test]
@@ -82,7 +86,9 @@ fn a_lone_line_comes_out_without_being_asked_for() {
     let writer = Writer::run(Box::new(Tell(tell)), 1).unwrap();
     for text in ["one", "two"] {
         line(&writer, 0, text);
-        let out = told.recv_timeout(SOON).expect("the writer wakes up by itself");
+        let out = told
+            .recv_timeout(SOON)
+            .expect("the writer wakes up by itself");
         assert_eq!(out, format!("{text}\n").into_bytes());
     }
 }
@@ -110,7 +116,9 @@ fn a_disk_that_stands_still_never_holds_a_request_up() {
     let (go, gate) = sync_channel::<()>(0);
     let writer = Writer::run(Box::new(Stuck { entered, go: gate }), 1).unwrap();
     line(&writer, 0, "first");
-    inside.recv_timeout(SOON).expect("the first line reaches the disk");
+    inside
+        .recv_timeout(SOON)
+        .expect("the first line reaches the disk");
     let long = "x".repeat(BATCH_BYTES);
     for _ in 0..QUEUE + 10 {
         line(&writer, 0, &long);
@@ -131,48 +139,31 @@ fn emptied_buffers_are_used_again_and_odd_ones_are_not() {
 
 #[test]
 fn a_renamed_file_is_opened_anew() {
-    let folder = Folder::new();
-    let path = folder.0.join("access.log");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("access.log");
     let mut rotated = Rotated::open(&path).unwrap();
     rotated.check = Duration::ZERO;
     rotated.write(b"before\n").unwrap();
-    std::fs::rename(&path, folder.0.join("access.log.1")).unwrap();
+    std::fs::rename(&path, folder.path().join("access.log.1")).unwrap();
     rotated.look_after();
     rotated.write(b"after\n").unwrap();
     rotated.look_after();
     rotated.write(b"same file\n").unwrap();
-    assert_eq!(std::fs::read(folder.0.join("access.log.1")).unwrap(), b"before\n");
+    assert_eq!(
+        std::fs::read(folder.path().join("access.log.1")).unwrap(),
+        b"before\n"
+    );
     assert_eq!(std::fs::read(&path).unwrap(), b"after\nsame file\n");
 }
 
 #[test]
 fn a_path_that_cannot_be_opened_is_named() {
-    let folder = Folder::new();
-    let path = folder.0.join("missing/access.log");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("missing/access.log");
     let error = Writer::start(&AccessLog::File(path.clone()), 1).unwrap_err();
-    assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+    assert!(
+        error.to_string().contains(path.to_str().unwrap()),
+        "{error}"
+    );
     assert!(Writer::start(&AccessLog::Off, 1).unwrap().is_none());
-}
-
-/// A folder of its own, gone at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let name = format!(
-            "meridian-log-{}-{}",
-            std::process::id(),
-            NEXT.fetch_add(1, Ordering::Relaxed)
-        );
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
