@@ -1,3 +1,216 @@
-//! What a decision costs.
+//! What one decision costs: route, access, limit, classify, law, choice and
+//! receipt, with the shipped policies and with 3 and 300 regions.
 
-fn main() {}
+#![expect(missing_docs, reason = "criterion's macros make undocumented functions")]
+
+use std::fmt::Write as _;
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use meridian_geo::{Certainty, Country, Location, Point, Source, UnknownReason};
+use meridian_policies::limits::{self, LimitState};
+use meridian_policies::regions::{Ask, Tried, select};
+use meridian_policies::residency::{classify, eligible};
+use meridian_policies::{
+    AttemptOutcome, AttemptReport, Claims, ClientSource, EdgePlace, Facts, Receipt, References,
+    Snapshot, SourceFile, State, Tick, Trust, Verdict, View, access,
+};
+use meridian_wire::{EndStream, HeadLimits, RequestBuilder, RequestHead, Version};
+
+const SHIPPED: [(&str, &str); 9] = [
+    ("regions.yaml", include_str!("../../conf/policies/regions.yaml")),
+    ("latency.yaml", include_str!("../../conf/policies/latency.yaml")),
+    ("traffic.yaml", include_str!("../../conf/policies/traffic.yaml")),
+    ("residency.yaml", include_str!("../../conf/policies/residency.yaml")),
+    ("routes.yaml", include_str!("../../conf/policies/routes.yaml")),
+    ("access.yaml", include_str!("../../conf/policies/access.yaml")),
+    ("limits.yaml", include_str!("../../conf/policies/limits.yaml")),
+    ("geo.yaml", include_str!("../../conf/policies/geo.yaml")),
+    ("waf.yaml", include_str!("../../conf/policies/waf.yaml")),
+];
+
+/// The shipped set with another number of regions: the first ones, then more
+/// of them, spread over the globe.
+fn policies(regions: usize) -> Snapshot {
+    let mut blocks: Vec<String> = SHIPPED[0].1.split("\n  - id: ").map(str::to_owned).collect();
+    let mut text = blocks.remove(0);
+    for at in 0..regions {
+        match blocks.get(at) {
+            Some(block) => {
+                let _ = write!(text, "\n  - id: {block}");
+            }
+            None => {
+                let (lat, lon) = (at % 120, at * 7 % 360);
+                let _ = write!(
+                    text,
+                    "\n  - {{ id: extra-{at}, location: {{ country: DE, lat: {}, lon: {} }}, \
+                     capacity: 1000, endpoints: ['http://extra-{at}:80'] }}",
+                    lat.cast_signed() - 60,
+                    lon.cast_signed() - 180,
+                );
+            }
+        }
+    }
+    text.push('\n');
+    let mut files: Vec<SourceFile> = SHIPPED
+        .iter()
+        .map(|(path, text)| SourceFile { path: (*path).to_owned(), text: (*text).to_owned() })
+        .collect();
+    files[0].text = text;
+    if regions < blocks.len() {
+        // Rows of regions that are not there would be faults.
+        files[1].text =
+            "latency_matrix: { europe-west1: { us-central1: 120, asia-southeast1: 160 } }\n".to_owned();
+    }
+    let place = EdgePlace { region: "us-central1" };
+    Snapshot::compile(&files, &References::NONE, &place).unwrap_or_else(|faults| {
+        panic!("{}", faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    })
+}
+
+fn head(path: &str) -> RequestHead {
+    let mut head = RequestHead::new();
+    let mut builder = RequestBuilder::new(&mut head, Version::Http2, HeadLimits::default());
+    builder.method("GET").unwrap().scheme("https").unwrap();
+    builder.authority("edge.example").unwrap().path(path).unwrap();
+    for (name, value) in [("accept", "application/json"), ("user-agent", "bench/1.0")] {
+        builder.field(name.as_bytes(), value.as_bytes()).unwrap();
+    }
+    builder.finish(EndStream::Yes).unwrap();
+    head
+}
+
+fn german(point: Option<Point>) -> Location {
+    Location {
+        country: Country::parse("DE"),
+        point,
+        certainty: Certainty::Country,
+        source: Source::Embedded,
+        ..Location::unknown(UnknownReason::NotFound)
+    }
+}
+
+fn facts(head: &RequestHead, location: Location, request: u32) -> Facts<'_> {
+    Facts {
+        head,
+        // A thousand clients, so that no limit is reached.
+        client: IpAddr::V4(Ipv4Addr::from(0x5b40_0000 + request % 1_000)),
+        client_source: ClientSource::TrustedHop,
+        peer_trust: Trust::Trusted,
+        location,
+        mcp: None,
+        claims: Claims::default(),
+    }
+}
+
+struct Rig {
+    snapshot: Snapshot,
+    view: View,
+    limits: LimitState,
+    tried: Tried,
+}
+
+impl Rig {
+    fn new(regions: usize) -> Self {
+        let snapshot = policies(regions);
+        let view = State::new().reconcile(&snapshot, Tick(1));
+        Self { snapshot, view, limits: LimitState::new(262_144), tried: Tried::new() }
+    }
+
+    /// What the proxy does before it connects, and the receipt.
+    fn decide(&self, facts: &Facts<'_>, (now, draw): (Tick, u64), receipt: &mut Receipt) {
+        receipt.reset();
+        receipt.client = facts.client;
+        receipt.location = facts.location;
+        receipt.draw = draw;
+        let Some((index, route)) = self.snapshot.route(facts.head) else { return };
+        receipt.route = Some(index);
+        if access::check(&self.snapshot, facts).is_err() {
+            return;
+        }
+        receipt.limit = Some(limits::check(&self.snapshot, &self.limits, facts, route, now));
+        let classified = classify(&self.snapshot, route, facts);
+        receipt.classified = Some(classified);
+        let Ok(permitted) = eligible(&self.snapshot, route, facts, classified) else { return };
+        receipt.permitted = Some(permitted);
+        receipt.jurisdiction = permitted.jurisdiction();
+        let tried = &self.tried;
+        let ask = Ask { facts, permitted: &permitted, tried, affinity: None, now, draw };
+        if let Ok(choice) = select(&self.snapshot, &self.view, &ask, &mut receipt.candidates) {
+            receipt.affinity = choice.affinity();
+            receipt.verdict = Verdict::Forward { region: choice.region() };
+        }
+    }
+}
+
+fn decisions(criterion: &mut Criterion) {
+    let head = head("/v3/echo");
+    let cases = [("country", german(None)), ("point", german(Point::new(52.5, 13.4)))];
+    let mut group = criterion.benchmark_group("decision");
+    group.sample_size(50).measurement_time(Duration::from_secs(3));
+    for regions in [3, 11, 300] {
+        let rig = Rig::new(regions);
+        for (name, location) in &cases {
+            let mut receipt = Receipt::new();
+            let mut request = 0u32;
+            group.bench_function(BenchmarkId::new(*name, regions), |bencher| {
+                bencher.iter(|| {
+                    request = request.wrapping_add(1);
+                    // 20,000 requests a second.
+                    let now = Tick(u64::from(request) * 50_000);
+                    let facts = facts(&head, *location, request);
+                    rig.decide(black_box(&facts), (now, u64::from(request)), &mut receipt);
+                    black_box(receipt.verdict)
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
+fn choices(criterion: &mut Criterion) {
+    let head = head("/v3/echo");
+    let facts = facts(&head, german(None), 0);
+    let mut group = criterion.benchmark_group("select");
+    group.sample_size(50).measurement_time(Duration::from_secs(3));
+    for regions in [3, 11, 300] {
+        let rig = Rig::new(regions);
+        let (_, route) = rig.snapshot.route(&head).unwrap();
+        let classified = classify(&rig.snapshot, route, &facts);
+        let permitted = eligible(&rig.snapshot, route, &facts, classified).unwrap();
+        let mut candidates = Vec::new();
+        let mut draw = 0u64;
+        group.bench_function(BenchmarkId::from_parameter(regions), |bencher| {
+            bencher.iter(|| {
+                draw = draw.wrapping_add(1);
+                let now = Tick(draw * 50_000);
+                let (tried, permitted) = (&rig.tried, &permitted);
+                let ask = Ask { facts: &facts, permitted, tried, affinity: None, now, draw };
+                select(&rig.snapshot, &rig.view, black_box(&ask), &mut candidates)
+            });
+        });
+    }
+    group.finish();
+}
+
+fn outcomes(criterion: &mut Criterion) {
+    let rig = Rig::new(11);
+    let endpoint = meridian_policies::EndpointIndex(1);
+    let first_byte = Some(Duration::from_millis(120));
+    let report = AttemptReport { outcome: AttemptOutcome::Success, connect: None, first_byte };
+    let mut request = 0u64;
+    criterion.bench_function("outcome", |bencher| {
+        bencher.iter(|| {
+            request += 1;
+            let now = Tick(request * 50_000);
+            rig.view.begin(endpoint, now);
+            rig.view.end(endpoint);
+            rig.view.record(&rig.snapshot, endpoint, black_box(&report), now)
+        });
+    });
+}
+
+criterion_group!(benches, decisions, choices, outcomes);
+criterion_main!(benches);

@@ -3,6 +3,7 @@
 mod merge;
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
@@ -29,7 +30,11 @@ pub(crate) struct CompileContext<'a> {
 
 impl<'a> CompileContext<'a> {
     pub(crate) fn new(place: EdgePlace<'a>) -> Self {
-        Self { place, faults: Vec::new(), warnings: Vec::new() }
+        Self {
+            place,
+            faults: Vec::new(),
+            warnings: Vec::new(),
+        }
     }
 
     /// Adds a fault: the set will be refused.
@@ -79,17 +84,17 @@ impl Snapshot {
     ) -> Result<Self, Vec<Diagnostic>> {
         let (raw, mut faults) = merge::merge(sources, refs);
         let mut ctx = CompileContext::new(*place);
-        let snapshot = families(raw, &mut ctx);
+        let snapshot = raw.map(|raw| families(raw, &mut ctx));
         faults.append(&mut ctx.faults);
-        if !faults.is_empty() {
-            return Err(render(sources, faults));
+        match snapshot {
+            Some(snapshot) if faults.is_empty() => Ok(Self {
+                digest: digest(sources),
+                warnings: render(sources, ctx.warnings),
+                edge_region: place.region.to_owned(),
+                ..snapshot
+            }),
+            Some(_) | None => Err(render(sources, faults)),
         }
-        Ok(Self {
-            digest: digest(sources),
-            warnings: render(sources, ctx.warnings),
-            edge_region: place.region.to_owned(),
-            ..snapshot
-        })
     }
 }
 
@@ -144,7 +149,12 @@ fn digest(sources: &[SourceFile]) -> String {
             hash.update(part.as_bytes());
         }
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hash.finalize()
+        .iter()
+        .fold(String::with_capacity(64), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
 }
 
 /// The last part of a path, so that moving the folder keeps the digest.

@@ -12,18 +12,12 @@ use crate::yaml::{Mark, Spanned};
 const OVERRIDES_MAX: usize = 65_536;
 
 /// Key `geo`: what the locator is built with, beside its databases.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct GeoPolicy {
     /// Networks the operator places; the longest prefix wins.
     pub overrides: Vec<(IpNet, Override)>,
     /// Whether two sources must name the same country to be believed.
     pub agreement: Agreement,
-}
-
-impl Default for GeoPolicy {
-    fn default() -> Self {
-        Self { overrides: Vec::new(), agreement: Agreement::default() }
-    }
 }
 
 #[derive(Deserialize)]
@@ -45,16 +39,23 @@ struct RawOverride {
 }
 
 pub(crate) fn compile(raw: Option<Spanned<RawGeo>>, ctx: &mut CompileContext<'_>) -> GeoPolicy {
-    let Some(raw) = raw else { return GeoPolicy::default() };
+    let Some(raw) = raw else {
+        return GeoPolicy::default();
+    };
     if let Some(over) = raw.overrides.get(OVERRIDES_MAX) {
         ctx.error(over.at, format!("over {OVERRIDES_MAX} overrides"));
     }
     let mut seen = std::collections::BTreeSet::new();
     let mut overrides = Vec::new();
     for entry in raw.overrides.iter().take(OVERRIDES_MAX) {
-        let Some(net) = entry.cidr.read(ctx) else { continue };
+        let Some(net) = entry.cidr.read(ctx) else {
+            continue;
+        };
         if !seen.insert(net) {
-            ctx.error(entry.cidr.0.at, format!("the network `{net}` is placed twice"));
+            ctx.error(
+                entry.cidr.0.at,
+                format!("the network `{net}` is placed twice"),
+            );
         }
         overrides.push((net, place(entry, ctx)));
     }
@@ -62,16 +63,25 @@ pub(crate) fn compile(raw: Option<Spanned<RawGeo>>, ctx: &mut CompileContext<'_>
         Some(true) => Agreement::Required,
         Some(false) | None => Agreement::FirstAnswer,
     };
-    GeoPolicy { overrides, agreement }
+    GeoPolicy {
+        overrides,
+        agreement,
+    }
 }
 
 /// An entry with a network only means: unknown, whatever the databases say.
 fn place(raw: &Spanned<RawOverride>, ctx: &mut CompileContext<'_>) -> Override {
-    let country = raw.country.as_ref().and_then(|code| read_country(code, ctx));
+    let country = raw
+        .country
+        .as_ref()
+        .and_then(|code| read_country(code, ctx));
     let city = raw.city.as_ref().and_then(|city| {
         let name = CityName::new(&city.value);
         if name.is_none() {
-            ctx.error(city.at, format!("`{}` is not a city's name, or too long", city.value));
+            ctx.error(
+                city.at,
+                format!("`{}` is not a city's name, or too long", city.value),
+            );
         }
         name
     });
@@ -93,14 +103,15 @@ fn place(raw: &Spanned<RawOverride>, ctx: &mut CompileContext<'_>) -> Override {
         }
         (None, None) => None,
     };
-    Override { country, point, city }
+    Override {
+        country,
+        point,
+        city,
+    }
 }
 
 /// Reads an ISO 3166 code.
-pub(crate) fn read_country(
-    raw: &Spanned<String>,
-    ctx: &mut CompileContext<'_>,
-) -> Option<Country> {
+pub(crate) fn read_country(raw: &Spanned<String>, ctx: &mut CompileContext<'_>) -> Option<Country> {
     let country = Country::parse(&raw.value);
     if country.is_none() {
         not_a_country(&raw.value, raw.at, ctx);

@@ -29,6 +29,8 @@ pub mod retry;
 mod routes;
 mod snapshot;
 mod state;
+#[cfg(test)]
+mod testing;
 mod waf;
 pub mod yaml;
 
@@ -45,7 +47,9 @@ pub use crate::outliers::*;
 pub use crate::receipts::*;
 pub use crate::regions::{Endpoint, Region, Scheme};
 pub use crate::reject::RejectReason;
-pub use crate::residency::{ClassSource, Classified, DataClass, Obligation, Obligations, RegionSet};
+pub use crate::residency::{
+    ClassSource, Classified, DataClass, Obligation, Obligations, RegionSet,
+};
 pub use crate::retry::RetryPolicy;
 pub use crate::routes::{
     McpRoute, Route, RouteAction, RouteLimits, RouteTimeouts, RouteWaf, WebSocket,

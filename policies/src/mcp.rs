@@ -38,7 +38,10 @@ pub enum OriginRule {
 
 impl Default for McpPolicy {
     fn default() -> Self {
-        Self { allowed_origins: Vec::new(), body_peek: PEEK_DEFAULT }
+        Self {
+            allowed_origins: Vec::new(),
+            body_peek: PEEK_DEFAULT,
+        }
     }
 }
 
@@ -69,7 +72,9 @@ pub(crate) struct RawMcp {
 }
 
 pub(crate) fn compile(raw: Option<Spanned<RawMcp>>, ctx: &mut CompileContext<'_>) -> McpPolicy {
-    let Some(raw) = raw else { return McpPolicy::default() };
+    let Some(raw) = raw else {
+        return McpPolicy::default();
+    };
     if let Some(over) = raw.allowed_origins.get(ORIGINS_MAX) {
         ctx.error(over.at, format!("over {ORIGINS_MAX} origins"));
     }
@@ -81,9 +86,15 @@ pub(crate) fn compile(raw: Option<Spanned<RawMcp>>, ctx: &mut CompileContext<'_>
         Some(size) => size.value.0,
         None => PEEK_DEFAULT,
     };
-    let allowed_origins =
-        raw.allowed_origins.iter().filter_map(|origin| origin_rule(origin, ctx)).collect();
-    McpPolicy { allowed_origins, body_peek }
+    let allowed_origins = raw
+        .allowed_origins
+        .iter()
+        .filter_map(|origin| origin_rule(origin, ctx))
+        .collect();
+    McpPolicy {
+        allowed_origins,
+        body_peek,
+    }
 }
 
 fn origin_rule(raw: &Spanned<String>, ctx: &mut CompileContext<'_>) -> Option<OriginRule> {
@@ -91,15 +102,23 @@ fn origin_rule(raw: &Spanned<String>, ctx: &mut CompileContext<'_>) -> Option<Or
         return Some(OriginRule::Any);
     }
     let text = raw.value.as_str();
-    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let rest = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
     let plain = |rest: &str| {
         !rest.is_empty()
-            && rest.bytes().all(|b| {
-                b.is_ascii_lowercase() || b.is_ascii_digit() || b".-:[]".contains(&b)
-            })
+            && rest
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-:[]".contains(&b))
     };
-    match (rest, text.strip_suffix(":*"), rest.and_then(|r| r.strip_suffix(":*"))) {
-        (_, Some(origin), Some(host)) if plain(host) => Some(OriginRule::AnyPort(origin.to_owned())),
+    match (
+        rest,
+        text.strip_suffix(":*"),
+        rest.and_then(|r| r.strip_suffix(":*")),
+    ) {
+        (_, Some(origin), Some(host)) if plain(host) => {
+            Some(OriginRule::AnyPort(origin.to_owned()))
+        }
         (Some(host), None, None) if plain(host) => Some(OriginRule::Exact(text.to_owned())),
         _ => {
             ctx.error_help(

@@ -24,13 +24,22 @@ impl NetSet {
         let mut set = Self::default();
         for net in nets {
             match folded(net) {
-                IpNet::V4(net) => set.v4.push((net.network().to_bits(), net.broadcast().to_bits())),
-                IpNet::V6(net) => set.v6.push((net.network().to_bits(), net.broadcast().to_bits())),
+                IpNet::V4(net) => set
+                    .v4
+                    .push((net.network().to_bits(), net.broadcast().to_bits())),
+                IpNet::V6(net) => set
+                    .v6
+                    .push((net.network().to_bits(), net.broadcast().to_bits())),
             }
         }
         set.v4 = merged(set.v4);
         set.v6 = merged(set.v6);
         set
+    }
+
+    /// Ranges after merging.
+    pub(crate) fn len(&self) -> usize {
+        self.v4.len() + self.v6.len()
     }
 
     /// Whether a canonical address is in one of the networks.
@@ -69,7 +78,10 @@ fn merged<T: Copy + Ord>(mut ranges: Vec<(T, T)>) -> Vec<(T, T)> {
 #[inline]
 fn within<T: Copy + Ord>(ranges: &[(T, T)], address: T) -> bool {
     let after = ranges.partition_point(|range| range.0 <= address);
-    after.checked_sub(1).and_then(|i| ranges.get(i)).is_some_and(|range| address <= range.1)
+    after
+        .checked_sub(1)
+        .and_then(|i| ranges.get(i))
+        .is_some_and(|range| address <= range.1)
 }
 
 /// A network as it is written: `10.0.0.0/8`, or one address.
@@ -111,7 +123,10 @@ pub(crate) fn read_all(raw: &[RawNet], ctx: &mut CompileContext<'_>) -> Vec<IpNe
     if let Some(first_over) = raw.get(NETS_MAX) {
         ctx.error(first_over.0.at, format!("over {NETS_MAX} networks"));
     }
-    raw.iter().take(NETS_MAX).filter_map(|net| net.read(ctx)).collect()
+    raw.iter()
+        .take(NETS_MAX)
+        .filter_map(|net| net.read(ctx))
+        .collect()
 }
 
 #[cfg(test)]
@@ -124,8 +139,13 @@ mod tests {
 
     #[test]
     fn nested_and_touching_networks_are_one_range() {
-        let set = set(&["10.0.0.0/8", "10.1.0.0/16", "10.255.255.255/32", "2001:db8::/32"]);
-        assert_eq!((set.v4.len(), set.v6.len()), (1, 1));
+        let set = set(&[
+            "10.0.0.0/8",
+            "10.1.0.0/16",
+            "10.255.255.255/32",
+            "2001:db8::/32",
+        ]);
+        assert_eq!((set.v4.len(), set.v6.len(), set.len()), (1, 1, 2));
         for (ip, inside) in [
             ("10.0.0.0", true),
             ("10.255.255.255", true),

@@ -148,7 +148,10 @@ mod tests {
     #[test]
     fn every_reason_is_listed_once_with_its_own_name_and_a_refusing_status() {
         for (i, reason) in RejectReason::ALL.into_iter().enumerate() {
-            assert_eq!(RejectReason::ALL.iter().filter(|r| **r == reason).count(), 1);
+            assert_eq!(
+                RejectReason::ALL.iter().filter(|r| **r == reason).count(),
+                1
+            );
             assert_eq!(reason as usize, i, "in the order of the enum");
             assert!((400..600).contains(&reason.status()));
             let json = serde_json::to_value(reason).unwrap();

@@ -113,7 +113,9 @@ impl Snapshot {
 
     /// Id of a jurisdiction, e.g. `eu`; empty for another snapshot's index.
     pub fn jurisdiction_id(&self, index: JurisdictionIndex) -> &str {
-        self.residency.jurisdiction(index).map_or("", |j| j.id.as_str())
+        self.residency
+            .jurisdiction(index)
+            .map_or("", |j| j.id.as_str())
     }
 
     /// How endpoints are probed.

@@ -33,7 +33,10 @@ pub struct WafPolicy {
 
 impl Default for WafPolicy {
     fn default() -> Self {
-        Self { mode: WafMode::Block, disabled_rules: Vec::new() }
+        Self {
+            mode: WafMode::Block,
+            disabled_rules: Vec::new(),
+        }
     }
 }
 
@@ -46,14 +49,22 @@ pub(crate) struct RawWaf {
 }
 
 pub(crate) fn compile(raw: Option<Spanned<RawWaf>>, ctx: &mut CompileContext<'_>) -> WafPolicy {
-    let Some(raw) = raw else { return WafPolicy::default() };
+    let Some(raw) = raw else {
+        return WafPolicy::default();
+    };
     let mut disabled = BTreeSet::new();
     if let Some(over) = raw.disabled_rules.get(DISABLED_MAX) {
-        ctx.error(over.at, format!("over {DISABLED_MAX} rules are switched off"));
+        ctx.error(
+            over.at,
+            format!("over {DISABLED_MAX} rules are switched off"),
+        );
     }
     for rule in &raw.disabled_rules {
         if !disabled.insert(rule.value.clone()) {
-            ctx.error(rule.at, format!("the rule `{}` is listed twice", rule.value));
+            ctx.error(
+                rule.at,
+                format!("the rule `{}` is listed twice", rule.value),
+            );
         }
     }
     WafPolicy {

@@ -5,14 +5,14 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use super::raw::{RawAccess, RawAddresses, RawConditions, RawConnectionRule, RawRequestRule};
 use super::raw::RawVerdict;
+use super::raw::{RawAccess, RawAddresses, RawConditions, RawConnectionRule, RawRequestRule};
 use super::{AccessRule, DEFAULT_RULE};
 use crate::Facts;
 use crate::compile::CompileContext;
 use crate::nets::{NetSet, read_all};
-use crate::routes::matching::{HostPattern, MethodSet, PathPattern};
 use crate::residency::CountrySet;
+use crate::routes::matching::{HostPattern, MethodSet, PathPattern};
 use crate::yaml::Spanned;
 
 /// Most rules of both kinds together.
@@ -90,12 +90,18 @@ impl CompiledAccess {
     /// Without a rule that matches, a connection is let in: `default` is about
     /// requests, whose client may be behind a trusted hop.
     pub(super) fn connection(&self, ip: IpAddr) -> Result<(), AccessRule> {
-        let hit = self.connections.iter().find(|rule| rule.addresses.contains(ip));
+        let hit = self
+            .connections
+            .iter()
+            .find(|rule| rule.addresses.contains(ip));
         hit.map_or(Ok(()), |rule| rule.verdict.or_denied_by(rule.rule))
     }
 
     pub(super) fn request(&self, facts: &Facts<'_>) -> Result<(), AccessRule> {
-        let hit = self.requests.iter().find(|rule| rule.conditions.hold(facts));
+        let hit = self
+            .requests
+            .iter()
+            .find(|rule| rule.conditions.hold(facts));
         match hit {
             Some(rule) => rule.verdict.or_denied_by(rule.rule),
             None => self.default.or_denied_by(DEFAULT_RULE),
@@ -103,21 +109,23 @@ impl CompiledAccess {
     }
 
     pub(super) fn rule_id(&self, rule: AccessRule) -> &str {
-        self.ids.get(usize::from(rule.0)).map_or("default", String::as_str)
+        self.ids
+            .get(usize::from(rule.0))
+            .map_or("default", String::as_str)
     }
 
     pub(crate) fn to_json(&self) -> Value {
         json!({
             "default": self.default,
             "connections": self.connections.iter().map(|rule| json!({
-                "id": self.rule_id(rule.rule), "verdict": rule.verdict,
+                "id": self.rule_id(rule.rule),
+                "verdict": rule.verdict,
+                "address_ranges": rule.addresses.len(),
             })).collect::<Vec<_>>(),
             "requests": self.requests.iter().map(|rule| json!({
                 "id": self.rule_id(rule.rule),
                 "verdict": rule.verdict,
-                "headers": rule.conditions.headers.iter()
-                    .map(|(name, _)| (name.clone(), json!("(redacted)")))
-                    .collect::<serde_json::Map<_, _>>(),
+                "conditions": rule.conditions.to_json(),
             })).collect::<Vec<_>>(),
         })
     }
@@ -126,12 +134,43 @@ impl CompiledAccess {
 impl Conditions {
     fn hold(&self, facts: &Facts<'_>) -> bool {
         let head = facts.head;
-        self.methods.as_ref().is_none_or(|set| set.contains(head.method(), head.method_str()))
-            && self.addresses.as_ref().is_none_or(|set| set.contains(facts.client))
-            && self.countries.as_ref().is_none_or(|set| set.contains(facts.location.country))
-            && self.hosts.as_ref().is_none_or(|h| h.iter().any(|h| h.matches(head.host())))
-            && self.paths.as_ref().is_none_or(|p| p.iter().any(|p| p.matches(head.path())))
-            && self.headers.iter().all(|(name, pattern)| pattern.holds(facts, name))
+        self.methods
+            .as_ref()
+            .is_none_or(|set| set.contains(head.method_str()))
+            && self
+                .addresses
+                .as_ref()
+                .is_none_or(|set| set.contains(facts.client))
+            && self
+                .countries
+                .as_ref()
+                .is_none_or(|set| set.contains(facts.location.country))
+            && self
+                .hosts
+                .as_ref()
+                .is_none_or(|h| h.iter().any(|h| h.matches(head.host())))
+            && self
+                .paths
+                .as_ref()
+                .is_none_or(|p| p.iter().any(|p| p.matches(head.path())))
+            && self
+                .headers
+                .iter()
+                .all(|(name, pattern)| pattern.holds(facts, name))
+    }
+}
+
+impl Conditions {
+    fn to_json(&self) -> Value {
+        let redacted = |(name, _): &(String, HeaderPattern)| (name.clone(), json!("(redacted)"));
+        json!({
+            "address_ranges": self.addresses.as_ref().map(NetSet::len),
+            "countries": self.countries.as_ref().map(CountrySet::names),
+            "methods": self.methods.as_ref().map(MethodSet::names),
+            "hosts": self.hosts.as_ref().map(|h| h.iter().map(ToString::to_string).collect::<Vec<_>>()),
+            "paths": self.paths.as_ref().map(|p| p.iter().map(ToString::to_string).collect::<Vec<_>>()),
+            "headers": self.headers.iter().map(redacted).collect::<serde_json::Map<_, _>>(),
+        })
     }
 }
 
@@ -139,11 +178,15 @@ impl HeaderPattern {
     /// Any field line of the name may match: a second line must not hide the
     /// first from a deny rule.
     fn holds(&self, facts: &Facts<'_>, name: &str) -> bool {
-        facts.head.fields().filter(|field| field.name == name).any(|field| match self {
-            Self::Present => true,
-            Self::Equals(value) => field.value == value.as_slice(),
-            Self::StartsWith(prefix) => field.value.starts_with(prefix),
-        })
+        facts
+            .head
+            .fields()
+            .filter(|field| field.name == name)
+            .any(|field| match self {
+                Self::Present => true,
+                Self::Equals(value) => field.value == value.as_slice(),
+                Self::StartsWith(prefix) => field.value.starts_with(prefix),
+            })
     }
 }
 
@@ -151,7 +194,9 @@ pub(crate) fn compile(
     raw: Option<Spanned<RawAccess>>,
     ctx: &mut CompileContext<'_>,
 ) -> CompiledAccess {
-    let Some(raw) = raw else { return CompiledAccess::default() };
+    let Some(raw) = raw else {
+        return CompiledAccess::default();
+    };
     let count = raw.connections.len() + raw.requests.len();
     if count > RULES_MAX {
         ctx.error(raw.at, format!("{count} access rules, at most {RULES_MAX}"));
@@ -160,8 +205,16 @@ pub(crate) fn compile(
     let mut names = Names::default();
     CompiledAccess {
         default: raw.default.map_or(Verdict::Allow, verdict),
-        connections: raw.connections.iter().map(|r| connection_rule(r, &mut names, ctx)).collect(),
-        requests: raw.requests.iter().map(|r| request_rule(r, &mut names, ctx)).collect(),
+        connections: raw
+            .connections
+            .iter()
+            .map(|r| connection_rule(r, &mut names, ctx))
+            .collect(),
+        requests: raw
+            .requests
+            .iter()
+            .map(|r| request_rule(r, &mut names, ctx))
+            .collect(),
         ids: names.ids,
     }
 }
@@ -182,7 +235,10 @@ struct Names {
 impl Names {
     fn add(&mut self, id: &Spanned<String>, ctx: &mut CompileContext<'_>) -> AccessRule {
         if id.value == "default" || id.value.is_empty() {
-            ctx.error(id.at, format!("an access rule cannot be called `{}`", id.value));
+            ctx.error(
+                id.at,
+                format!("an access rule cannot be called `{}`", id.value),
+            );
         }
         if !self.seen.insert(id.value.clone()) {
             ctx.error(id.at, format!("two access rules are called `{}`", id.value));
@@ -203,7 +259,11 @@ fn connection_rule(
         RawConnectionRule::Deny(addresses) => (Verdict::Deny, addresses),
     };
     let rule = names.add(id, ctx);
-    ConnectionRule { verdict, rule, addresses: NetSet::new(read_all(addresses, ctx)) }
+    ConnectionRule {
+        verdict,
+        rule,
+        addresses: NetSet::new(read_all(addresses, ctx)),
+    }
 }
 
 fn request_rule(
@@ -215,21 +275,44 @@ fn request_rule(
         RawRequestRule::Allow(conditions) => (Verdict::Allow, conditions),
         RawRequestRule::Deny(conditions) => (Verdict::Deny, conditions),
     };
-    RequestRule { verdict, rule: names.add(&raw.id, ctx), conditions: conditions(raw, ctx) }
+    RequestRule {
+        verdict,
+        rule: names.add(&raw.id, ctx),
+        conditions: conditions(raw, ctx),
+    }
 }
 
 /// A list that is given and empty matches nothing, as it says.
 fn conditions(raw: &RawConditions, ctx: &mut CompileContext<'_>) -> Conditions {
-    let headers = raw.headers.as_ref().map(|pairs| pairs.0.as_slice()).unwrap_or_default();
+    let headers = raw
+        .headers
+        .as_ref()
+        .map(|pairs| pairs.0.as_slice())
+        .unwrap_or_default();
     Conditions {
-        addresses: raw.addresses.as_ref().map(|nets| NetSet::new(read_all(nets, ctx))),
-        countries: raw.countries.as_ref().map(|names| CountrySet::compile(names, ctx)),
-        methods: raw.methods.as_ref().map(|names| MethodSet::compile(names, ctx)),
+        addresses: raw
+            .addresses
+            .as_ref()
+            .map(|nets| NetSet::new(read_all(nets, ctx))),
+        countries: raw
+            .countries
+            .as_ref()
+            .map(|names| CountrySet::compile(names, ctx)),
+        methods: raw
+            .methods
+            .as_ref()
+            .map(|names| MethodSet::compile(names, ctx)),
         hosts: raw.hosts.as_ref().map(|hosts| {
-            hosts.iter().filter_map(|host| HostPattern::compile(host, ctx)).collect()
+            hosts
+                .iter()
+                .filter_map(|host| HostPattern::compile(host, ctx))
+                .collect()
         }),
         paths: raw.paths.as_ref().map(|paths| {
-            paths.iter().filter_map(|path| PathPattern::compile(path, ctx)).collect()
+            paths
+                .iter()
+                .filter_map(|path| PathPattern::compile(path, ctx))
+                .collect()
         }),
         headers: headers
             .iter()

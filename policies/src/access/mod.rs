@@ -44,7 +44,10 @@ pub fn connection(snapshot: &Snapshot, ip: IpAddr) -> Result<(), AccessRule> {
 /// The rule that denies it.
 #[inline]
 pub fn check(snapshot: &Snapshot, facts: &Facts<'_>) -> Result<(), AccessDenied> {
-    snapshot.access.request(facts).map_err(|rule| AccessDenied { rule })
+    snapshot
+        .access
+        .request(facts)
+        .map_err(|rule| AccessDenied { rule })
 }
 
 impl Snapshot {

@@ -19,6 +19,13 @@ macro_rules! raw_set {
             $(pub(super) $key: Option<Spanned<$type>>,)*
         }
 
+        impl RawSet {
+            /// Keys that are there and were built.
+            fn count(&self) -> usize {
+                [$(self.$key.is_some(),)*].into_iter().filter(|built| *built).count()
+            }
+        }
+
         const KEYS: &[&str] = &[$(stringify!($key),)*];
 
         fn take(tree: &BTreeMap<String, (Key, Node)>, faults: &mut Vec<Fault>) -> RawSet {
@@ -61,32 +68,44 @@ const NOT_YET: &[&str] = &[
     "slo",
 ];
 
-/// Reads and merges all files; what could not be read is `None` and has its
-/// faults.
-pub(super) fn merge(sources: &[SourceFile], refs: &References<'_>) -> (RawSet, Vec<Fault>) {
+/// Reads and merges all files. The set is `None` if part of it could not be
+/// built: then nothing can be said of the whole that would not mislead.
+pub(super) fn merge(sources: &[SourceFile], refs: &References<'_>) -> (Option<RawSet>, Vec<Fault>) {
     let mut faults = Vec::new();
+    let mut whole = true;
     let mut tree: BTreeMap<String, (Key, Node)> = BTreeMap::new();
     if sources.len() > FILES_MAX {
-        faults.push(Fault::new(nowhere(0), format!("over {FILES_MAX} policy files")));
+        faults.push(Fault::new(
+            nowhere(0),
+            format!("over {FILES_MAX} policy files"),
+        ));
     }
     for (file, source) in (0_u32..).zip(sources.iter().take(FILES_MAX)) {
         match read(source, file) {
             Ok(node) => adopt(node, sources, &mut tree, &mut faults),
-            Err(fault) => faults.push(fault),
+            Err(fault) => {
+                whole = false;
+                faults.push(fault);
+            }
         }
     }
     for (_, node) in tree.values_mut() {
         expand(node, refs, &mut faults);
     }
     let raw = take(&tree, &mut faults);
-    (raw, faults)
+    let whole = whole && raw.count() == tree.len();
+    (whole.then_some(raw), faults)
 }
 
 fn nowhere(file: u32) -> Mark {
-    Mark { file, line: 0, column: 0, len: 0 }
+    Mark {
+        file,
+        line: 0,
+        column: 0,
+        len: 0,
+    }
 }
 
-#[expect(clippy::ptr_arg, reason = "faults are pushed")]
 fn adopt(
     node: Node,
     sources: &[SourceFile],
@@ -113,8 +132,11 @@ fn adopt(
 
 fn unknown_key(key: &Key) -> Fault {
     if NOT_YET.contains(&key.text.as_str()) {
-        return Fault::new(key.at, format!("`{}` has no effect in this version", key.text))
-            .help("take it out: a key that is read and ignored would promise what nobody keeps");
+        return Fault::new(
+            key.at,
+            format!("`{}` has no effect in this version", key.text),
+        )
+        .help("take it out: a key that is read and ignored would promise what nobody keeps");
     }
     let fault = Fault::new(key.at, format!("unknown key `{}`", key.text));
     match nearest(&key.text, KEYS.iter().copied()) {
@@ -124,7 +146,10 @@ fn unknown_key(key: &Key) -> Fault {
 }
 
 fn in_two_places(key: &Key, first: &Key, sources: &[SourceFile]) -> Fault {
-    let path = usize::try_from(first.at.file).ok().and_then(|i| sources.get(i)).map(|s| s.path.as_str());
+    let path = usize::try_from(first.at.file)
+        .ok()
+        .and_then(|i| sources.get(i))
+        .map(|s| s.path.as_str());
     let path = path.unwrap_or_default();
     Fault::new(
         key.at,

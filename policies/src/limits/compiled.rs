@@ -92,7 +92,9 @@ pub(crate) fn compile(
     raw: Option<Spanned<RawRateLimiting>>,
     ctx: &mut CompileContext<'_>,
 ) -> LimitPolicy {
-    let Some(raw) = raw else { return LimitPolicy::default() };
+    let Some(raw) = raw else {
+        return LimitPolicy::default();
+    };
     let global = rate(raw.requests_per_second, ("burst_size", raw.burst_size), ctx);
     let per_address = rate(raw.per_ip_rate, ("per_ip_burst", raw.per_ip_burst), ctx);
     let ban = raw.ban.as_ref().and_then(|raw| ban(raw, ctx));
@@ -101,11 +103,16 @@ pub(crate) fn compile(
         policy_item(&mut policy_field, ("second", rate.per_second.get(), 1));
     }
     if let Some(ban) = &ban {
-        policy_item(&mut policy_field, (ban.name(), u64::from(ban.requests), ban.window_s()));
+        policy_item(
+            &mut policy_field,
+            (ban.name(), u64::from(ban.requests), ban.window_s()),
+        );
     }
     let (mut always, mut direct, mut text) = (Vec::new(), Vec::new(), Vec::new());
     for entry in &raw.exempt {
-        let Some(net) = entry.cidr.read(ctx) else { continue };
+        let Some(net) = entry.cidr.read(ctx) else {
+            continue;
+        };
         text.push((net.to_string(), entry.when));
         match entry.when {
             When::Always => always.push(net),
@@ -141,7 +148,11 @@ fn rate(
     let burst_value = burst.map_or(per_second.value.saturating_mul(2), |burst| burst.value);
     let rate = Rate::new(per_second.value, burst_value);
     if rate.is_none() {
-        let at = if per_second.value == 0 { per_second.at } else { burst.unwrap_or(per_second).at };
+        let at = if per_second.value == 0 {
+            per_second.at
+        } else {
+            burst.unwrap_or(per_second).at
+        };
         ctx.error_help(
             at,
             "a rate is 1 to 1000000000 a second, a burst at least 1 and at most what a day admits",
@@ -152,10 +163,13 @@ fn rate(
 }
 
 fn ban(raw: &Spanned<RawBan>, ctx: &mut CompileContext<'_>) -> Option<Ban> {
-    let day = Duration::from_secs(86_400);
+    let day = Duration::from_hours(24);
     let (requests, interval) = (raw.requests, raw.interval);
     if requests.value == 0 {
-        ctx.error(requests.at, "a window of no requests: to let nobody in, deny by `access`");
+        ctx.error(
+            requests.at,
+            "a window of no requests: to let nobody in, deny by `access`",
+        );
         return None;
     }
     if interval.value.0 < Duration::from_secs(1) || interval.value.0 > day {

@@ -39,14 +39,21 @@ impl Rate {
         let interval = SECOND.div_ceil(rate.get());
         let reach = interval.checked_mul(burst.get())?;
         let bounded = per_second <= SECOND && reach <= 86_400 * SECOND;
-        bounded.then_some(Self { per_second: rate, burst, interval, reach })
+        bounded.then_some(Self {
+            per_second: rate,
+            burst,
+            interval,
+            reach,
+        })
     }
 
     #[inline]
     pub(super) fn check(&self, full_at: u64, now: Tick) -> Cell {
         // A number that lies further ahead than the burst can have put it
         // comes from a larger limit before a reload.
-        let next = full_at.clamp(now.0, now.0.saturating_add(self.reach)).saturating_add(self.interval);
+        let next = full_at
+            .clamp(now.0, now.0.saturating_add(self.reach))
+            .saturating_add(self.interval);
         match next.saturating_sub(now.0).checked_sub(self.reach) {
             None | Some(0) => Cell::Conforms(next),
             Some(over) => Cell::Exceeds(Duration::from_nanos(over)),

@@ -23,7 +23,10 @@ use crate::{Facts, Route, Snapshot, Tick};
 
 /// Counts one request and says whether it may pass.
 #[inline]
-#[expect(clippy::too_many_arguments, reason = "the five things a limit depends on")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the five things a limit depends on"
+)]
 pub fn check(
     snapshot: &Snapshot,
     state: &LimitState,

@@ -47,8 +47,13 @@ pub enum LimitedBy {
 
 impl LimitedBy {
     /// Every limit.
-    pub const ALL: [Self; 5] =
-        [Self::PerSecond, Self::Window, Self::Banned, Self::Global, Self::Overflow];
+    pub const ALL: [Self; 5] = [
+        Self::PerSecond,
+        Self::Window,
+        Self::Banned,
+        Self::Global,
+        Self::Overflow,
+    ];
 
     /// Stable name, kebab-case, for metrics and receipts.
     pub const fn as_str(self) -> &'static str {
@@ -90,8 +95,13 @@ pub struct Quota {
 
 impl Quota {
     /// No limit is configured.
-    pub(super) const UNLIMITED: Self =
-        Self { name: "", limit: 0, window_s: 0, remaining: 0, reset_s: 0 };
+    pub(super) const UNLIMITED: Self = Self {
+        name: "",
+        limit: 0,
+        window_s: 0,
+        remaining: 0,
+        reset_s: 0,
+    };
 
     /// Whether there is anything to say: some limit of an address is
     /// configured.
@@ -102,7 +112,11 @@ impl Quota {
     /// Appends the value of `RateLimit`, e.g. `"second";r=50;t=1`.
     pub fn write_rate_limit(&self, out: &mut Vec<u8>) {
         // Writing to a vector cannot fail.
-        let _ = write!(out, "\"{}\";r={};t={}", self.name, self.remaining, self.reset_s);
+        let _ = write!(
+            out,
+            "\"{}\";r={};t={}",
+            self.name, self.remaining, self.reset_s
+        );
     }
 }
 

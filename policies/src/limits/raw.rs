@@ -55,9 +55,10 @@ impl<'de> Deserialize<'de> for RawExempt {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Spanned { value, at } = Spanned::<Either>::deserialize(deserializer)?;
         Ok(match value {
-            Either::Short(cidr) => {
-                Self { cidr: RawNet(Spanned { value: cidr, at }), when: When::Always }
-            }
+            Either::Short(cidr) => Self {
+                cidr: RawNet(Spanned { value: cidr, at }),
+                when: When::Always,
+            },
             Either::Long(Long { cidr, when }) => Self { cidr, when },
         })
     }

@@ -73,7 +73,10 @@ impl LimitState {
 
     /// Addresses that are tracked now.
     pub fn len(&self) -> usize {
-        self.shards.iter().map(|shard| lock(shard).entries.len()).sum()
+        self.shards
+            .iter()
+            .map(|shard| lock(shard).entries.len())
+            .sum()
     }
 
     /// Whether no address is tracked.
@@ -92,7 +95,11 @@ impl LimitState {
     /// Addresses that are banned now.
     pub fn banned(&self, now: Tick) -> usize {
         let banned = |shard: &Mutex<Shard>| {
-            lock(shard).entries.values().filter(|entry| entry.banned_until > now.0).count()
+            lock(shard)
+                .entries
+                .values()
+                .filter(|entry| entry.banned_until > now.0)
+                .count()
         };
         self.shards.iter().map(banned).sum()
     }
@@ -107,12 +114,10 @@ impl LimitState {
             LimitVerdict::Admit(Quota::UNLIMITED)
         };
         match (own, policy.global) {
-            (LimitVerdict::Admit(quota), Some(rate)) => {
-                match claim(&self.global, rate, now) {
-                    Ok(()) => LimitVerdict::Admit(quota),
-                    Err(wait) => refusal(LimitedBy::Global, second(rate, u64::MAX, now), wait),
-                }
-            }
+            (LimitVerdict::Admit(quota), Some(rate)) => match claim(&self.global, rate, now) {
+                Ok(()) => LimitVerdict::Admit(quota),
+                Err(wait) => refusal(LimitedBy::Global, second(rate, u64::MAX, now), wait),
+            },
             (own, _) => own,
         }
     }
@@ -123,13 +128,11 @@ impl LimitState {
             return LimitVerdict::Admit(Quota::UNLIMITED);
         };
         let mut shard = lock(shard);
-        match shard.entry(key, self.bound, now) {
-            Some(entry) => entry.check(policy, now),
-            None => {
-                drop(shard);
-                self.check_overflow(policy, now)
-            }
+        if let Some(entry) = shard.entry(key, self.bound, now) {
+            return entry.check(policy, now);
         }
+        drop(shard);
+        self.check_overflow(policy, now)
     }
 
     fn check_overflow(&self, policy: &LimitPolicy, now: Tick) -> LimitVerdict {
@@ -173,7 +176,8 @@ fn claim(bucket: &AtomicU64, rate: Rate, now: Tick) -> Result<(), Duration> {
         match rate.check(seen, now) {
             Cell::Exceeds(wait) => return Err(wait),
             Cell::Conforms(next) => {
-                match bucket.compare_exchange_weak(seen, next, Ordering::Relaxed, Ordering::Relaxed) {
+                match bucket.compare_exchange_weak(seen, next, Ordering::Relaxed, Ordering::Relaxed)
+                {
                     Ok(_) => return Ok(()),
                     Err(actual) => seen = actual,
                 }
@@ -183,13 +187,23 @@ fn claim(bucket: &AtomicU64, rate: Rate, now: Tick) -> Result<(), Duration> {
 }
 
 fn refusal(limited_by: LimitedBy, quota: Quota, retry_after: Duration) -> LimitVerdict {
-    LimitVerdict::Refuse(LimitRefusal { quota, retry_after, limited_by })
+    LimitVerdict::Refuse(LimitRefusal {
+        quota,
+        retry_after,
+        limited_by,
+    })
 }
 
 fn second(rate: Rate, full_at: u64, now: Tick) -> Quota {
     let limit = rate.per_second.get();
     let remaining = rate.remaining(full_at, now).min(limit);
-    Quota { name: "second", limit, window_s: 1, remaining, reset_s: u32::from(remaining < limit) }
+    Quota {
+        name: "second",
+        limit,
+        window_s: 1,
+        remaining,
+        reset_s: u32::from(remaining < limit),
+    }
 }
 
 impl Shard {
@@ -232,7 +246,9 @@ impl Entry {
             return LimitVerdict::Admit(window.unwrap_or(Quota::UNLIMITED));
         };
         match rate.check(self.full_at, now) {
-            Cell::Exceeds(wait) => refusal(LimitedBy::PerSecond, second(rate, self.full_at, now), wait),
+            Cell::Exceeds(wait) => {
+                refusal(LimitedBy::PerSecond, second(rate, self.full_at, now), wait)
+            }
             Cell::Conforms(next) => {
                 self.full_at = next;
                 let own = second(rate, next, now);

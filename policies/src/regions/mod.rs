@@ -25,4 +25,8 @@ pub use score::Terms;
 pub use select::select;
 
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) mod testkit;

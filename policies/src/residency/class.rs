@@ -4,9 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// How sensitive data is; the seed's four tiers. Ordered by strictness: the
 /// strictest is the greatest.
-#[derive(
-    Copy, Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize,
-)]
+#[derive(Copy, Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum DataClass {
     /// Product catalogue, documentation.
@@ -25,8 +23,12 @@ pub enum DataClass {
 
 impl DataClass {
     /// All four, from the laxest.
-    pub const ALL: [Self; 4] =
-        [Self::Tier4Public, Self::Tier3Operational, Self::Tier2Personal, Self::Tier1Pii];
+    pub const ALL: [Self; 4] = [
+        Self::Tier4Public,
+        Self::Tier3Operational,
+        Self::Tier2Personal,
+        Self::Tier1Pii,
+    ];
 
     /// The seed's name, e.g. `tier_1_pii`.
     pub const fn as_str(self) -> &'static str {

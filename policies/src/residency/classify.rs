@@ -82,10 +82,17 @@ pub fn classify(snapshot: &Snapshot, route: &Route, facts: &Facts<'_>) -> Classi
         (rules.by_method(facts), ClassSource::Method),
         (rules.by_mcp(route, facts), ClassSource::Mcp),
     ];
-    let base = strictest(said).unwrap_or(Classified { class: rules.default, by: ClassSource::Default });
-    let stricter =
-        strictest([(by_header(facts), ClassSource::Header), (facts.claims.class, ClassSource::Token)]);
-    stricter.filter(|other| other.class > base.class).unwrap_or(base)
+    let base = strictest(said).unwrap_or(Classified {
+        class: rules.default,
+        by: ClassSource::Default,
+    });
+    let stricter = strictest([
+        (by_header(facts), ClassSource::Header),
+        (facts.claims.class, ClassSource::Token),
+    ]);
+    stricter
+        .filter(|other| other.class > base.class)
+        .unwrap_or(base)
 }
 
 fn strictest<const N: usize>(said: [(Option<DataClass>, ClassSource); N]) -> Option<Classified> {
@@ -108,7 +115,8 @@ fn by_header(facts: &Facts<'_>) -> Option<DataClass> {
     }
     let read = |value: &[u8]| {
         let text = std::str::from_utf8(value).ok().map(str::trim);
-        text.and_then(DataClass::parse).unwrap_or(DataClass::Tier1Pii)
+        text.and_then(DataClass::parse)
+            .unwrap_or(DataClass::Tier1Pii)
     };
     facts.head.all(Known::XDataClass).map(read).max()
 }
@@ -119,7 +127,10 @@ impl CompiledClassify {
             return None;
         }
         let name = facts.head.method_str();
-        self.methods.iter().find(|(method, _)| method == name).map(|(_, class)| *class)
+        self.methods
+            .iter()
+            .find(|(method, _)| method == name)
+            .map(|(_, class)| *class)
     }
 
     /// What nobody checked against the body could be any tool: then the
@@ -141,7 +152,11 @@ impl CompiledClassify {
     fn by_names(&self, mcp: &McpFacts<'_>) -> Option<DataClass> {
         let find = |rules: &[(NamePattern, DataClass)], name: Option<&str>| {
             let name = name?;
-            rules.iter().filter(|(pattern, _)| pattern.matches(name)).map(|(_, class)| *class).max()
+            rules
+                .iter()
+                .filter(|(pattern, _)| pattern.matches(name))
+                .map(|(_, class)| *class)
+                .max()
         };
         find(&self.mcp_methods, mcp.method).max(find(&self.mcp_tools, mcp.tool))
     }
@@ -176,10 +191,20 @@ impl NamePattern {
             None => (raw.value.as_str(), false),
         };
         if body.contains('*') || raw.value.is_empty() || body.len() > 256 {
-            ctx.error(raw.at, format!("`{}` is not a name: one `*`, at the end, matches any rest", raw.value));
+            ctx.error(
+                raw.at,
+                format!(
+                    "`{}` is not a name: one `*`, at the end, matches any rest",
+                    raw.value
+                ),
+            );
             return None;
         }
-        Some(if prefix { Self::Prefix(body.to_owned()) } else { Self::Exact(body.to_owned()) })
+        Some(if prefix {
+            Self::Prefix(body.to_owned())
+        } else {
+            Self::Exact(body.to_owned())
+        })
     }
 
     fn matches(&self, name: &str) -> bool {
@@ -198,9 +223,14 @@ pub(crate) fn compile_classify(
     ctx: &mut CompileContext<'_>,
 ) -> CompiledClassify {
     let raw = raw.map(|raw| raw.value);
-    let default = raw.as_ref().and_then(|raw| raw.default).unwrap_or(DataClass::Tier3Operational);
+    let default = raw
+        .as_ref()
+        .and_then(|raw| raw.default)
+        .unwrap_or(DataClass::Tier3Operational);
     let mcp = raw.as_ref().and_then(|raw| raw.mcp.as_ref());
-    let mcp_methods = mcp.map(|mcp| patterns(&mcp.methods, ctx)).unwrap_or_default();
+    let mcp_methods = mcp
+        .map(|mcp| patterns(&mcp.methods, ctx))
+        .unwrap_or_default();
     let mcp_tools = mcp.map(|mcp| patterns(&mcp.tools, ctx)).unwrap_or_default();
     let mut methods = Vec::new();
     for (name, class) in raw.iter().flat_map(|raw| &raw.methods.0) {
@@ -210,8 +240,18 @@ pub(crate) fn compile_classify(
             ctx.unknown(name.at, ("method", &name.value), matching::KNOWN);
         }
     }
-    let mcp_strictest = mcp_methods.iter().chain(&mcp_tools).map(|(_, class)| *class).max();
-    CompiledClassify { default, methods, mcp_methods, mcp_tools, mcp_strictest }
+    let mcp_strictest = mcp_methods
+        .iter()
+        .chain(&mcp_tools)
+        .map(|(_, class)| *class)
+        .max();
+    CompiledClassify {
+        default,
+        methods,
+        mcp_methods,
+        mcp_tools,
+        mcp_strictest,
+    }
 }
 
 fn patterns(

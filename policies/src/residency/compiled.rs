@@ -134,9 +134,16 @@ impl CompiledResidency {
     /// The law that holds for a client; unknown places have one too.
     #[inline]
     pub(super) fn of(&self, country: Option<Country>) -> JurisdictionIndex {
-        let Some(country) = country else { return self.unknown };
-        let found = self.by_country.binary_search_by_key(&country, |(country, _)| *country);
-        found.ok().and_then(|i| self.by_country.get(i)).map_or(self.unknown, |(_, law)| *law)
+        let Some(country) = country else {
+            return self.unknown;
+        };
+        let found = self
+            .by_country
+            .binary_search_by_key(&country, |(country, _)| *country);
+        found
+            .ok()
+            .and_then(|i| self.by_country.get(i))
+            .map_or(self.unknown, |(_, law)| *law)
     }
 
     #[expect(clippy::indexing_slicing, reason = "four classes, four tiers")]
@@ -154,7 +161,9 @@ impl CompiledResidency {
             Switch::Off => "off",
         };
         let laws = self.jurisdictions.iter().enumerate().map(|(index, law)| {
-            let countries: Vec<&str> = self.by_country.iter()
+            let countries: Vec<&str> = self
+                .by_country
+                .iter()
                 .filter(|(_, of)| usize::from(of.0) == index)
                 .map(|(country, _)| country.as_str())
                 .collect();
@@ -199,7 +208,11 @@ fn law_json(
             }))
         })
         .collect();
-    let shown = if countries.len() > 100 { vec!["*"] } else { countries };
+    let shown = if countries.len() > 100 {
+        vec!["*"]
+    } else {
+        countries
+    };
     json!({
         "id": law.id,
         "regulation": law.regulation,
@@ -242,13 +255,24 @@ pub(crate) fn compile(
         return out;
     };
     if switch == Switch::Off {
-        ctx.warn(laws.at, "`residency: off`: these jurisdictions are not enforced");
+        ctx.warn(
+            laws.at,
+            "`residency: off`: these jurisdictions are not enforced",
+        );
     }
     if let Some(over) = laws.value.get(JURISDICTIONS_MAX) {
         ctx.error(over.at, format!("over {JURISDICTIONS_MAX} jurisdictions"));
     }
-    let known = raw.known_regions.map(|known| known.value).unwrap_or_default();
-    let with = Laws { regions, known: &known, tiers: &out.tiers, every_region };
+    let known = raw
+        .known_regions
+        .map(|known| known.value)
+        .unwrap_or_default();
+    let with = Laws {
+        regions,
+        known: &known,
+        tiers: &out.tiers,
+        every_region,
+    };
     for law in laws.value.iter().take(JURISDICTIONS_MAX) {
         let law = with.law(law, ctx);
         out.jurisdictions.push(Arc::new(law));
@@ -261,7 +285,7 @@ pub(crate) fn compile(
 }
 
 /// How closely an entry names a country: a code beats the Union, the Union
-/// beats the Economic Area, anything beats the rest of the world.
+/// beats the Economic Area. What is left is the rest of the world.
 #[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd)]
 enum Closeness {
     Rest,
@@ -272,7 +296,11 @@ enum Closeness {
 
 impl CompiledResidency {
     /// Gives every country its law.
-    fn assign(&mut self, laws: &Spanned<Vec<Spanned<RawJurisdiction>>>, ctx: &mut CompileContext<'_>) {
+    fn assign(
+        &mut self,
+        laws: &Spanned<Vec<Spanned<RawJurisdiction>>>,
+        ctx: &mut CompileContext<'_>,
+    ) {
         let mut best: Vec<(Country, Option<(Closeness, JurisdictionIndex)>)> =
             Country::all().map(|country| (country, None)).collect();
         let mut rest: Option<JurisdictionIndex> = None;
@@ -280,12 +308,23 @@ impl CompiledResidency {
         for (index, law) in (0_u16..).zip(&laws.value) {
             let index = JurisdictionIndex(index);
             if !ids.insert(law.id.value.as_str()) {
-                ctx.error(law.id.at, format!("two jurisdictions are called `{}`", law.id.value));
+                ctx.error(
+                    law.id.at,
+                    format!("two jurisdictions are called `{}`", law.id.value),
+                );
             }
             for name in &law.countries.value {
-                let Some((closeness, members)) = members(name, ctx) else { continue };
-                if closeness == Closeness::Rest && rest.replace(index).is_some() {
-                    ctx.error(name.at, "two jurisdictions are for the rest of the world (`*`)");
+                let Some((closeness, members)) = members(name, ctx) else {
+                    continue;
+                };
+                if closeness == Closeness::Rest {
+                    if rest.replace(index).is_some() {
+                        ctx.error(
+                            name.at,
+                            "two jurisdictions are for the rest of the world (`*`)",
+                        );
+                    }
+                    continue;
                 }
                 for (country, law_of) in &mut best {
                     if !members.contains(country) {
@@ -294,7 +333,10 @@ impl CompiledResidency {
                     match law_of {
                         Some((other, by)) if *other == closeness && *by != index => ctx.error(
                             name.at,
-                            format!("`{country}` is already in the jurisdiction `{}`", law_id(laws, *by)),
+                            format!(
+                                "`{country}` is already in the jurisdiction `{}`",
+                                law_id(laws, *by)
+                            ),
                         ),
                         Some((other, _)) if *other >= closeness => {}
                         Some(_) | None => *law_of = Some((closeness, index)),
@@ -310,11 +352,17 @@ impl CompiledResidency {
                 "add one with `countries: [\"*\"]`: countries that no other names, and clients whose place is not known",
             ),
         }
-        self.by_country = best.into_iter().filter_map(|(c, law)| Some((c, law?.1))).collect();
+        let rest = self.unknown;
+        self.by_country = best
+            .into_iter()
+            .map(|(c, law)| (c, law.map_or(rest, |(_, law)| law)))
+            .collect();
     }
 
     fn place_unknown(&mut self, name: &Spanned<String>, ctx: &mut CompileContext<'_>) {
-        let found = (0_u16..).zip(&self.jurisdictions).find(|(_, law)| law.id == name.value);
+        let found = (0_u16..)
+            .zip(&self.jurisdictions)
+            .find(|(_, law)| law.id == name.value);
         match found {
             Some((index, _)) => self.unknown = JurisdictionIndex(index),
             None => ctx.unknown(
@@ -327,7 +375,9 @@ impl CompiledResidency {
 }
 
 fn law_id(laws: &Spanned<Vec<Spanned<RawJurisdiction>>>, index: JurisdictionIndex) -> &str {
-    laws.value.get(usize::from(index.0)).map_or("", |law| law.id.value.as_str())
+    laws.value
+        .get(usize::from(index.0))
+        .map_or("", |law| law.id.value.as_str())
 }
 
 fn members(
@@ -374,11 +424,15 @@ impl Laws<'_> {
             Some(names) => self.named(&names.value, ctx).without(&own),
             None => self.every_region.without(&own),
         };
-        self.contradictions(raw, ctx);
+        contradictions(raw, ctx);
         let protects = raw.protects.unwrap_or(DataClass::Tier2Personal);
         let obligations: Obligations = raw.obligations.iter().copied().collect();
         let cell = |class: DataClass| {
-            let law = Law { reach, rule: raw.cross_border.value, obligations };
+            let law = Law {
+                reach,
+                rule: raw.cross_border.value,
+                obligations,
+            };
             self.cell(class, (class >= protects).then_some(law), own)
         };
         Jurisdiction {
@@ -386,7 +440,11 @@ impl Laws<'_> {
             regulation: raw.regulation.as_ref().map(|name| name.value.clone()),
             cross_border: raw.cross_border.value,
             protects,
-            own_names: raw.own_regions.iter().map(|name| name.value.clone()).collect(),
+            own_names: raw
+                .own_regions
+                .iter()
+                .map(|name| name.value.clone())
+                .collect(),
             cells: DataClass::ALL.map(cell),
         }
     }
@@ -401,45 +459,15 @@ impl Laws<'_> {
                 None if self.known.iter().any(|known| known.value == name.value) => {}
                 None => {
                     let known = self.known.iter().map(|known| known.value.as_str());
-                    ctx.unknown(name.at, ("region", &name.value), self.regions.ids().chain(known));
+                    ctx.unknown(
+                        name.at,
+                        ("region", &name.value),
+                        self.regions.ids().chain(known),
+                    );
                 }
             }
         }
         set
-    }
-
-    fn contradictions(&self, raw: &RawJurisdiction, ctx: &mut CompileContext<'_>) {
-        match (raw.cross_border.value, &raw.allowed_regions) {
-            (CrossBorder::WithAdequacy, None) => ctx.error_help(
-                raw.cross_border.at,
-                "adequacy of what?",
-                "list the regions in `allowed_regions`",
-            ),
-            (CrossBorder::Prohibited, Some(names)) if !names.value.is_empty() => ctx.error(
-                names.at,
-                "`allowed_regions` of a jurisdiction that lets nothing out",
-            ),
-            (
-                CrossBorder::Prohibited
-                | CrossBorder::WithAdequacy
-                | CrossBorder::WithConsent
-                | CrossBorder::WithSafeguards
-                | CrossBorder::RequiresLocalCopy
-                | CrossBorder::Allowed,
-                _,
-            ) => {}
-        }
-        if raw.countries.value.is_empty() {
-            ctx.error(raw.countries.at, "a jurisdiction of no country");
-        }
-        let sane = |text: &str| {
-            (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ')
-        };
-        for name in [Some(&raw.id), raw.regulation.as_ref()].into_iter().flatten() {
-            if !sane(&name.value) {
-                ctx.error(name.at, "a name is 1 to 64 printable ASCII characters");
-            }
-        }
     }
 
     fn cell(&self, class: DataClass, law: Option<Law>, own: RegionSet) -> Cell {
@@ -491,7 +519,10 @@ impl Laws<'_> {
             Storage::Global | Storage::GlobalCdn => self.every_region,
             Storage::SuperRegion => {
                 let super_region = |region: crate::RegionIndex| {
-                    self.regions.all.get(region.index()).and_then(|r| r.super_region.as_deref())
+                    self.regions
+                        .all
+                        .get(region.index())
+                        .and_then(|r| r.super_region.as_deref())
                 };
                 let homes: Vec<&str> = own.iter().filter_map(super_region).collect();
                 self.every_region
@@ -499,6 +530,45 @@ impl Laws<'_> {
                     .filter(|region| super_region(*region).is_some_and(|s| homes.contains(&s)))
                     .collect()
             }
+        }
+    }
+}
+
+fn contradictions(raw: &RawJurisdiction, ctx: &mut CompileContext<'_>) {
+    match (raw.cross_border.value, &raw.allowed_regions) {
+        (CrossBorder::WithAdequacy, None) => ctx.error_help(
+            raw.cross_border.at,
+            "adequacy of what?",
+            "list the regions in `allowed_regions`",
+        ),
+        (CrossBorder::Prohibited, Some(names)) if !names.value.is_empty() => ctx.error(
+            names.at,
+            "`allowed_regions` of a jurisdiction that lets nothing out",
+        ),
+        (
+            CrossBorder::Prohibited
+            | CrossBorder::WithAdequacy
+            | CrossBorder::WithConsent
+            | CrossBorder::WithSafeguards
+            | CrossBorder::RequiresLocalCopy
+            | CrossBorder::Allowed,
+            _,
+        ) => {}
+    }
+    if raw.countries.value.is_empty() {
+        ctx.error(raw.countries.at, "a jurisdiction of no country");
+    }
+    let word = |b: u8| b.is_ascii_alphanumeric() || b" ,.-_".contains(&b);
+    let sane = |text: &str| (1..=64).contains(&text.len()) && text.bytes().all(word);
+    for name in [Some(&raw.id), raw.regulation.as_ref()]
+        .into_iter()
+        .flatten()
+    {
+        if !sane(&name.value) {
+            ctx.error(
+                name.at,
+                "a name is 1 to 64 letters, digits, spaces and `,.-_`",
+            );
         }
     }
 }
@@ -529,20 +599,38 @@ impl Tier {
     /// The seed's tier.
     fn of_seed(class: DataClass) -> Self {
         let (storage, encryption, retention, cross_border) = match class {
-            DataClass::Tier1Pii => {
-                (Storage::RegionSpecific, Encryption::Always, "policy_based", RawClassRule::Prohibited)
-            }
-            DataClass::Tier2Personal => {
-                (Storage::SuperRegion, Encryption::Always, "user_controlled", RawClassRule::WithConsent)
-            }
-            DataClass::Tier3Operational => {
-                (Storage::Global, Encryption::InTransitAtRest, "90_days", RawClassRule::Allowed)
-            }
-            DataClass::Tier4Public => {
-                (Storage::GlobalCdn, Encryption::InTransit, "indefinite", RawClassRule::Allowed)
-            }
+            DataClass::Tier1Pii => (
+                Storage::RegionSpecific,
+                Encryption::Always,
+                "policy_based",
+                RawClassRule::Prohibited,
+            ),
+            DataClass::Tier2Personal => (
+                Storage::SuperRegion,
+                Encryption::Always,
+                "user_controlled",
+                RawClassRule::WithConsent,
+            ),
+            DataClass::Tier3Operational => (
+                Storage::Global,
+                Encryption::InTransitAtRest,
+                "90_days",
+                RawClassRule::Allowed,
+            ),
+            DataClass::Tier4Public => (
+                Storage::GlobalCdn,
+                Encryption::InTransit,
+                "indefinite",
+                RawClassRule::Allowed,
+            ),
         };
-        Self { description: None, storage, encryption, retention: Some(retention.to_owned()), cross_border }
+        Self {
+            description: None,
+            storage,
+            encryption,
+            retention: Some(retention.to_owned()),
+            cross_border,
+        }
     }
 }
 
@@ -551,17 +639,18 @@ fn tiers(raw: Option<Spanned<RawClassification>>, ctx: &mut CompileContext<'_>) 
     let raw = raw.map(|raw| raw.value);
     DataClass::ALL.map(|class| {
         let written = raw.as_ref().and_then(|raw| match class {
-            DataClass::Tier1Pii => raw.tier_1_pii.as_ref(),
-            DataClass::Tier2Personal => raw.tier_2_personal.as_ref(),
-            DataClass::Tier3Operational => raw.tier_3_operational.as_ref(),
-            DataClass::Tier4Public => raw.tier_4_public.as_ref(),
+            DataClass::Tier1Pii => raw.pii.as_ref(),
+            DataClass::Tier2Personal => raw.personal.as_ref(),
+            DataClass::Tier3Operational => raw.operational.as_ref(),
+            DataClass::Tier4Public => raw.public.as_ref(),
         });
         written.map_or_else(|| Tier::of_seed(class), |tier| self::tier(tier, ctx))
     })
 }
 
 fn tier(raw: &Spanned<RawTier>, ctx: &mut CompileContext<'_>) -> Tier {
-    if raw.storage.value == Storage::RegionSpecific && raw.cross_border != RawClassRule::Prohibited {
+    if raw.storage.value == Storage::RegionSpecific && raw.cross_border != RawClassRule::Prohibited
+    {
         ctx.error_help(
             raw.storage.at,
             "`storage: region_specific` and a way across the border contradict each other",
@@ -578,7 +667,10 @@ fn tier(raw: &Spanned<RawTier>, ctx: &mut CompileContext<'_>) -> Tier {
         description: raw.description.clone(),
         storage: raw.storage.value,
         encryption: raw.encryption,
-        retention: raw.retention.as_ref().map(|retention| retention.value.clone()),
+        retention: raw
+            .retention
+            .as_ref()
+            .map(|retention| retention.value.clone()),
         cross_border: raw.cross_border,
     }
 }

@@ -28,7 +28,9 @@ impl Entry {
         match text {
             "*" => Some(Self::Everywhere),
             "unknown" => Some(Self::Unknown),
-            _ => Group::parse(text).map(Self::Many).or_else(|| Country::parse(text).map(Self::One)),
+            _ => Group::parse(text)
+                .map(Self::Many)
+                .or_else(|| Country::parse(text).map(Self::One)),
         }
     }
 }
@@ -50,8 +52,16 @@ impl CountrySet {
         set
     }
 
+    /// Codes, and `unknown`.
+    pub(crate) fn names(&self) -> Vec<&'static str> {
+        let codes = self.countries.iter().map(Country::as_str);
+        codes.chain(self.unknown.then_some("unknown")).collect()
+    }
+
     /// `None` is a client whose country is not known.
     pub(crate) fn contains(&self, country: Option<Country>) -> bool {
-        country.map_or(self.unknown, |country| self.countries.binary_search(&country).is_ok())
+        country.map_or(self.unknown, |country| {
+            self.countries.binary_search(&country).is_ok()
+        })
     }
 }

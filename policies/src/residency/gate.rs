@@ -87,7 +87,11 @@ impl Permitted {
 
     /// What must be done when a region serves.
     pub fn obligations(&self, region: RegionIndex) -> Obligations {
-        if self.burdened.contains(region) { self.always.and(self.burden) } else { self.always }
+        if self.burdened.contains(region) {
+            self.always.and(self.burden)
+        } else {
+            self.always
+        }
     }
 
     /// The class of the data.
@@ -180,7 +184,11 @@ impl fmt::Display for ResidencyRefusal {
         }
         match self.rule {
             RefusalRule::NoOwnRegion => {
-                write!(f, " may be processed only in {}, not configured here", law.own_names.join(", "))
+                write!(
+                    f,
+                    " may be processed only in {}, not configured here",
+                    law.own_names.join(", ")
+                )
             }
             RefusalRule::Prohibited => f.write_str(" may not be processed in any region"),
             RefusalRule::ConsentMissing => f.write_str(" may not leave it without consent"),
@@ -296,7 +304,12 @@ impl Permitted {
         } else {
             return Ok(self);
         };
-        Err(ResidencyRefusal { jurisdiction, class: self.class, rule, law: Arc::clone(law) })
+        Err(ResidencyRefusal {
+            jurisdiction,
+            class: self.class,
+            rule,
+            law: Arc::clone(law),
+        })
     }
 }
 
@@ -327,10 +340,16 @@ impl Snapshot {
     /// `jurisdiction="eu", encryption_in_transit, retention="90_days"`.
     /// Appends nothing with residency off.
     pub fn write_obligations(&self, permitted: &Permitted, region: RegionIndex, out: &mut Vec<u8>) {
-        let Some(jurisdiction) = permitted.jurisdiction else { return };
+        let Some(jurisdiction) = permitted.jurisdiction else {
+            return;
+        };
         // Writing to a vector cannot fail. Names were checked for quotes when
         // they were compiled.
-        let _ = write!(out, "jurisdiction=\"{}\"", self.jurisdiction_id(jurisdiction));
+        let _ = write!(
+            out,
+            "jurisdiction=\"{}\"",
+            self.jurisdiction_id(jurisdiction)
+        );
         for obligation in permitted.obligations(region).iter() {
             let _ = write!(out, ", {}", obligation.as_str());
         }

@@ -104,7 +104,9 @@ impl Obligations {
 
     /// In the order in which they are written.
     pub fn iter(self) -> impl Iterator<Item = Obligation> {
-        Obligation::ALL.into_iter().filter(move |one| self.contains(*one))
+        Obligation::ALL
+            .into_iter()
+            .filter(move |one| self.contains(*one))
     }
 }
 

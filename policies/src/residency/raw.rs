@@ -40,10 +40,14 @@ pub(crate) struct RawJurisdiction {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawClassification {
-    pub(super) tier_1_pii: Option<Spanned<RawTier>>,
-    pub(super) tier_2_personal: Option<Spanned<RawTier>>,
-    pub(super) tier_3_operational: Option<Spanned<RawTier>>,
-    pub(super) tier_4_public: Option<Spanned<RawTier>>,
+    #[serde(rename = "tier_1_pii")]
+    pub(super) pii: Option<Spanned<RawTier>>,
+    #[serde(rename = "tier_2_personal")]
+    pub(super) personal: Option<Spanned<RawTier>>,
+    #[serde(rename = "tier_3_operational")]
+    pub(super) operational: Option<Spanned<RawTier>>,
+    #[serde(rename = "tier_4_public")]
+    pub(super) public: Option<Spanned<RawTier>>,
 }
 
 #[derive(Deserialize)]

@@ -28,7 +28,9 @@ impl RegionSet {
     /// Whether it holds a region.
     #[inline]
     pub fn contains(&self, region: RegionIndex) -> bool {
-        self.0.get(region.index() / 64).is_some_and(|word| word >> (region.0 % 64) & 1 == 1)
+        self.0
+            .get(region.index() / 64)
+            .is_some_and(|word| word >> (region.0 % 64) & 1 == 1)
     }
 
     /// Regions of both.
@@ -62,7 +64,9 @@ impl RegionSet {
 
     /// In the order of indices.
     pub fn iter(&self) -> impl Iterator<Item = RegionIndex> + '_ {
-        (0_u16..512).map(RegionIndex).filter(|region| self.contains(*region))
+        (0_u16..512)
+            .map(RegionIndex)
+            .filter(|region| self.contains(*region))
     }
 
     fn zip(&self, other: &Self, join: impl Fn(u64, u64) -> u64) -> Self {
@@ -91,7 +95,10 @@ impl RegionSet {
 
     /// The ids, in the order of indices.
     pub(crate) fn names<'a>(&self, regions: &'a CompiledRegions) -> Vec<&'a str> {
-        self.iter().filter_map(|i| regions.all.get(i.index())).map(|r| r.id.as_str()).collect()
+        self.iter()
+            .filter_map(|i| regions.all.get(i.index()))
+            .map(|r| r.id.as_str())
+            .collect()
     }
 }
 
@@ -109,8 +116,14 @@ mod tests {
 
     #[test]
     fn it_holds_what_was_put_in_up_to_its_bound() {
-        let set: RegionSet = [0, 63, 64, 511, 512, 9_999].into_iter().map(RegionIndex).collect();
-        assert_eq!(set.iter().map(|r| r.0).collect::<Vec<_>>(), [0, 63, 64, 511]);
+        let set: RegionSet = [0, 63, 64, 511, 512, 9_999]
+            .into_iter()
+            .map(RegionIndex)
+            .collect();
+        assert_eq!(
+            set.iter().map(|r| r.0).collect::<Vec<_>>(),
+            [0, 63, 64, 511]
+        );
         assert_eq!(set.len(), 4);
         assert!(!set.contains(RegionIndex(512)) && !set.contains(RegionIndex(65)));
         let low = RegionSet::first(64);

@@ -26,7 +26,9 @@ pub(crate) fn compile(
     regions: &CompiledRegions,
     ctx: &mut CompileContext<'_>,
 ) -> RouteTable {
-    let Some(raw) = raw else { return forward_everything() };
+    let Some(raw) = raw else {
+        return forward_everything();
+    };
     if let Some(over) = raw.value.get(ROUTES_MAX) {
         ctx.error(over.at, format!("over {ROUTES_MAX} routes"));
     }
@@ -34,15 +36,21 @@ pub(crate) fn compile(
     let (mut all, mut matches) = (Vec::new(), Vec::new());
     for route in raw.value.iter().take(ROUTES_MAX) {
         if !seen.insert(route.id.value.as_str()) {
-            ctx.error(route.id.at, format!("two routes are called `{}`", route.id.value));
+            ctx.error(
+                route.id.at,
+                format!("two routes are called `{}`", route.id.value),
+            );
         }
         if let Some(rule) = rule(route, ctx) {
             all.push(meaning(route, regions, ctx));
             matches.push(rule);
         }
     }
-    let places: Vec<(Mark, String)> =
-        matches.iter().map(|m| m.at).zip(all.iter().map(|r| r.id.clone())).collect();
+    let places: Vec<(Mark, String)> = matches
+        .iter()
+        .map(|m| m.at)
+        .zip(all.iter().map(|r| r.id.clone()))
+        .collect();
     let (table, conflicts) = RouteTable::build(all, matches);
     for (first, second) in conflicts {
         if let (Some((_, first)), Some((at, second))) = (places.get(first), places.get(second)) {
@@ -82,32 +90,58 @@ fn rule(raw: &RawRoute, ctx: &mut CompileContext<'_>) -> Option<Match> {
     let path = PathPattern::compile(&raw.path, ctx);
     let hosts = raw.hosts.as_ref().map(|hosts| {
         if hosts.value.is_empty() {
-            ctx.error_help(hosts.at, "a route for no host", "leave `hosts` out for every host");
+            ctx.error_help(
+                hosts.at,
+                "a route for no host",
+                "leave `hosts` out for every host",
+            );
         }
-        hosts.value.iter().filter_map(|host| HostPattern::compile(host, ctx)).collect()
+        hosts
+            .value
+            .iter()
+            .filter_map(|host| HostPattern::compile(host, ctx))
+            .collect()
     });
     let methods = raw.methods.as_ref().map(|methods| {
         if methods.value.is_empty() {
-            ctx.error_help(methods.at, "a route for no method", "leave `methods` out for every method");
+            ctx.error_help(
+                methods.at,
+                "a route for no method",
+                "leave `methods` out for every method",
+            );
         }
         MethodSet::compile(&methods.value, ctx)
     });
-    Some(Match { hosts: hosts.unwrap_or_default(), path: path?, methods, at: raw.path.at })
+    Some(Match {
+        hosts: hosts.unwrap_or_default(),
+        path: path?,
+        methods,
+        at: raw.path.at,
+    })
 }
 
 fn meaning(raw: &RawRoute, regions: &CompiledRegions, ctx: &mut CompileContext<'_>) -> Route {
     let websocket = raw.websocket.unwrap_or(OnOff::Off);
     Route {
         id: raw.id.value.clone(),
-        action: raw.action.as_ref().map_or(RouteAction::Forward, |action| meant(action, ctx)),
+        action: raw
+            .action
+            .as_ref()
+            .map_or(RouteAction::Forward, |action| meant(action, ctx)),
         data_class: raw.data_class,
         mcp: match raw.mcp.unwrap_or(OnOff::Off) {
             OnOff::On => McpRoute::On,
             OnOff::Off => McpRoute::Off,
         },
         body_limit: raw.body_limit.map_or(BODY_DEFAULT, |size| size.0),
-        timeouts: raw.timeouts.as_ref().map_or_else(RouteTimeouts::default, |t| timeouts(t, ctx)),
-        regions: raw.regions.as_ref().map(|names| constraint(names, regions, ctx)),
+        timeouts: raw
+            .timeouts
+            .as_ref()
+            .map_or_else(RouteTimeouts::default, |t| timeouts(t, ctx)),
+        regions: raw
+            .regions
+            .as_ref()
+            .map(|names| constraint(names, regions, ctx)),
         waf: match raw.waf.unwrap_or(OnOff::On) {
             OnOff::On => RouteWaf::On,
             OnOff::Off => RouteWaf::Off,
@@ -130,23 +164,39 @@ fn meant(raw: &Spanned<RawAction>, ctx: &mut CompileContext<'_>) -> RouteAction 
         RawAction::Respond(respond) => {
             let status = respond.status;
             if !(200..600).contains(&status.value) {
-                ctx.error(status.at, format!("{} is not a final status: 200 to 599", status.value));
+                ctx.error(
+                    status.at,
+                    format!("{} is not a final status: 200 to 599", status.value),
+                );
             }
             let body = respond.body.as_ref();
             if let Some(long) = body.filter(|body| body.value.len() > RESPOND_MAX) {
                 ctx.error(long.at, "a body of over 64KiB: let a backend answer");
             }
-            if let Some(body) = body.filter(|b| !b.value.is_empty() && [204, 205, 304].contains(&status.value)) {
-                ctx.error(body.at, format!("an answer with status {} has no body", status.value));
+            if let Some(body) =
+                body.filter(|b| !b.value.is_empty() && [204, 205, 304].contains(&status.value))
+            {
+                ctx.error(
+                    body.at,
+                    format!("an answer with status {} has no body", status.value),
+                );
             }
             let body = body.map(|body| body.value.clone()).unwrap_or_default();
-            RouteAction::Respond { status: status.value, body }
+            RouteAction::Respond {
+                status: status.value,
+                body,
+            }
         }
         RawAction::Deny(deny) => {
             if let Some(status) = deny.status.filter(|s| !(400..600).contains(&s.value)) {
-                ctx.error(status.at, format!("{} does not deny: 400 to 599", status.value));
+                ctx.error(
+                    status.at,
+                    format!("{} does not deny: 400 to 599", status.value),
+                );
             }
-            RouteAction::Deny { status: deny.status.map_or(403, |status| status.value) }
+            RouteAction::Deny {
+                status: deny.status.map_or(403, |status| status.value),
+            }
         }
     }
 }
@@ -155,7 +205,11 @@ fn timeouts(raw: &RawTimeouts, ctx: &mut CompileContext<'_>) -> RouteTimeouts {
     let mut read = |span: Option<Spanned<Span>>| {
         let span = span?;
         if span.value.0.is_zero() {
-            ctx.error_help(span.at, "a deadline of nothing", "leave the key out for the default");
+            ctx.error_help(
+                span.at,
+                "a deadline of nothing",
+                "leave the key out for the default",
+            );
         }
         Some(span.value.0)
     };
@@ -172,7 +226,11 @@ fn constraint(
     ctx: &mut CompileContext<'_>,
 ) -> RegionSet {
     if names.value.is_empty() {
-        ctx.error_help(names.at, "a route for no region", "leave `regions` out for every region");
+        ctx.error_help(
+            names.at,
+            "a route for no region",
+            "leave `regions` out for every region",
+        );
     }
     RegionSet::compile(&names.value, regions, ctx)
 }

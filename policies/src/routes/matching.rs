@@ -1,5 +1,7 @@
 //! Patterns for hosts, paths and methods.
 
+use std::fmt;
+
 use meridian_wire::Method;
 
 use crate::compile::CompileContext;
@@ -61,7 +63,11 @@ impl PathPattern {
             ctx.error_help(raw.at, format!("`{text}` is not a path pattern"), help);
             return None;
         }
-        Some(if is_prefix { Self::Prefix(body.to_owned()) } else { Self::Exact(body.to_owned()) })
+        Some(if is_prefix {
+            Self::Prefix(body.to_owned())
+        } else {
+            Self::Exact(body.to_owned())
+        })
     }
 
     pub(crate) fn matches(&self, path: &str) -> bool {
@@ -87,6 +93,24 @@ fn path_fault(body: &str) -> Option<&'static str> {
         Ok(_) if normal == body.as_bytes() => None,
         Ok(_) => Some("write it normalised: no `.`, `..`, `//`, and no needless `%`"),
         Err(_) => Some("only characters that a path may have"),
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(name) => f.write_str(name),
+            Self::Suffix(name) => write!(f, "*{name}"),
+        }
+    }
+}
+
+impl fmt::Display for PathPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(path) => f.write_str(path),
+            Self::Prefix(path) => write!(f, "{path}*"),
+        }
     }
 }
 
@@ -116,7 +140,7 @@ impl MethodSet {
         Self(names)
     }
 
-    pub(crate) fn contains(&self, _method: Method, text: &str) -> bool {
+    pub(crate) fn contains(&self, text: &str) -> bool {
         self.0.iter().any(|name| name == text)
     }
 
@@ -130,5 +154,6 @@ impl MethodSet {
 }
 
 /// Methods that can be named.
-pub(crate) const KNOWN: [&str; 9] =
-    ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"];
+pub(crate) const KNOWN: [&str; 9] = [
+    "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT",
+];

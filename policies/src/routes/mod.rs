@@ -83,7 +83,11 @@ pub struct RouteTimeouts {
 
 impl Default for RouteTimeouts {
     fn default() -> Self {
-        Self { first_byte: Duration::from_secs(30), total: None, idle: None }
+        Self {
+            first_byte: Duration::from_secs(30),
+            total: None,
+            idle: None,
+        }
     }
 }
 

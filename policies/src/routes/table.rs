@@ -58,12 +58,19 @@ impl RouteTable {
     /// Builds the index. Two routes of the same host and path that could both
     /// take a method are handed back as conflicts.
     pub(super) fn build(all: Vec<Route>, matches: Vec<Match>) -> (Self, Vec<(usize, usize)>) {
-        let mut table = Self { all, ..Self::default() };
+        let mut table = Self {
+            all,
+            ..Self::default()
+        };
         let mut conflicts = Vec::new();
         let mut suffixes: HashMap<String, Paths> = HashMap::new();
         for (index, rule) in (0_u16..).zip(&matches) {
             let mut add = |paths: &mut Paths| {
-                conflicts.extend(paths.add(rule, RouteIndex(index)).map(|other| (other.index(), usize::from(index))));
+                conflicts.extend(
+                    paths
+                        .add(rule, RouteIndex(index))
+                        .map(|other| (other.index(), usize::from(index))),
+                );
             };
             if rule.hosts.is_empty() {
                 add(&mut table.any_host);
@@ -78,10 +85,15 @@ impl RouteTable {
             }
         }
         table.suffix_hosts = suffixes.into_iter().collect();
-        table.suffix_hosts.sort_by(|(a, _), (b, _)| b.len().cmp(&a.len()).then(a.cmp(b)));
+        table
+            .suffix_hosts
+            .sort_by(|(a, _), (b, _)| b.len().cmp(&a.len()).then(a.cmp(b)));
         table.any_host.link();
         table.exact_hosts.values_mut().for_each(Paths::link);
-        table.suffix_hosts.iter_mut().for_each(|(_, paths)| paths.link());
+        table
+            .suffix_hosts
+            .iter_mut()
+            .for_each(|(_, paths)| paths.link());
         table.matches = matches;
         (table, conflicts)
     }
@@ -94,9 +106,14 @@ impl RouteTable {
     }
 
     pub(super) fn methods_elsewhere<'a>(&'a self, head: &'a RequestHead) -> Vec<&'a str> {
-        let lists = self.hosts(head.host()).flat_map(|paths| paths.lists(head.path()));
+        let lists = self
+            .hosts(head.host())
+            .flat_map(|paths| paths.lists(head.path()));
         let sets = lists.flatten().filter_map(|entry| entry.methods.as_ref());
-        let mut names: Vec<&str> = sets.flat_map(MethodSet::names).map(String::as_str).collect();
+        let mut names: Vec<&str> = sets
+            .flat_map(MethodSet::names)
+            .map(String::as_str)
+            .collect();
         names.sort_unstable();
         names.dedup();
         names
@@ -107,23 +124,23 @@ impl RouteTable {
         let below = self.suffix_hosts.iter().filter(move |(suffix, _)| {
             host.len() > suffix.len() && host.ends_with(suffix.as_str())
         });
-        let exact = if self.exact_hosts.is_empty() { None } else { self.exact_hosts.get(host) };
-        exact.into_iter().chain(below.map(|(_, paths)| paths)).chain([&self.any_host])
+        let exact = if self.exact_hosts.is_empty() {
+            None
+        } else {
+            self.exact_hosts.get(host)
+        };
+        exact
+            .into_iter()
+            .chain(below.map(|(_, paths)| paths))
+            .chain([&self.any_host])
     }
 
     pub(crate) fn to_json(&self, regions: &CompiledRegions) -> Value {
         let row = |(route, rule): (&Route, &Match)| {
-            let hosts: Vec<String> = rule.hosts.iter().map(|host| match host {
-                HostPattern::Exact(name) => name.clone(),
-                HostPattern::Suffix(name) => format!("*{name}"),
-            }).collect();
             json!({
                 "id": route.id,
-                "hosts": hosts,
-                "path": match &rule.path {
-                    PathPattern::Exact(path) => path.clone(),
-                    PathPattern::Prefix(path) => format!("{path}*"),
-                },
+                "hosts": rule.hosts.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "path": rule.path.to_string(),
                 "methods": rule.methods.as_ref().map(MethodSet::names),
                 "action": route.action,
                 "data_class": route.data_class,
@@ -148,7 +165,7 @@ fn pick(list: &[Entry], head: &RequestHead) -> Option<RouteIndex> {
     list.iter()
         .find(|entry| {
             let methods = entry.methods.as_ref();
-            methods.is_none_or(|set| set.contains(head.method(), head.method_str()))
+            methods.is_none_or(|set| set.contains(head.method_str()))
         })
         .map(|entry| entry.route)
 }
@@ -160,8 +177,16 @@ impl Paths {
             PathPattern::Exact(path) => self.exact.entry(path.clone()).or_default(),
             PathPattern::Prefix(path) => {
                 let at = self.prefixes.partition_point(|prefix| prefix.text < *path);
-                if self.prefixes.get(at).is_none_or(|prefix| prefix.text != *path) {
-                    let prefix = Prefix { text: path.clone(), parent: None, entries: Vec::new() };
+                if self
+                    .prefixes
+                    .get(at)
+                    .is_none_or(|prefix| prefix.text != *path)
+                {
+                    let prefix = Prefix {
+                        text: path.clone(),
+                        parent: None,
+                        entries: Vec::new(),
+                    };
                     self.prefixes.insert(at, prefix);
                 }
                 &mut self.prefixes.get_mut(at)?.entries
@@ -174,13 +199,23 @@ impl Paths {
         };
         let collision = list.iter().find(both).map(|entry| entry.route);
         let at = list.partition_point(|entry| entry.methods.is_some());
-        list.insert(at, Entry { methods: rule.methods.clone(), route });
+        list.insert(
+            at,
+            Entry {
+                methods: rule.methods.clone(),
+                route,
+            },
+        );
         collision
     }
 
     fn link(&mut self) {
         let mut open: Vec<usize> = Vec::new();
-        let texts: Vec<String> = self.prefixes.iter().map(|prefix| prefix.text.clone()).collect();
+        let texts: Vec<String> = self
+            .prefixes
+            .iter()
+            .map(|prefix| prefix.text.clone())
+            .collect();
         for (index, prefix) in self.prefixes.iter_mut().enumerate() {
             while let Some(text) = open.last().and_then(|last| texts.get(*last)) {
                 if prefix.text.starts_with(text.as_str()) {
@@ -196,11 +231,17 @@ impl Paths {
     /// The entries of the exact path, then of its prefixes, longest first.
     fn lists<'a>(&'a self, path: &'a str) -> impl Iterator<Item = &'a [Entry]> {
         let exact = self.exact.get(path).map(Vec::as_slice);
-        let after = self.prefixes.partition_point(|prefix| prefix.text.as_str() <= path);
-        let last = after.checked_sub(1).and_then(|index| self.prefixes.get(index));
+        let after = self
+            .prefixes
+            .partition_point(|prefix| prefix.text.as_str() <= path);
+        let last = after
+            .checked_sub(1)
+            .and_then(|index| self.prefixes.get(index));
         let up = |prefix: &&'a Prefix| prefix.parent.and_then(|index| self.prefixes.get(index));
         let chain = std::iter::successors(last, up);
         let matching = chain.filter(move |prefix| path.starts_with(prefix.text.as_str()));
-        exact.into_iter().chain(matching.map(|prefix| prefix.entries.as_slice()))
+        exact
+            .into_iter()
+            .chain(matching.map(|prefix| prefix.entries.as_slice()))
     }
 }

@@ -61,7 +61,11 @@ impl std::error::Error for Problem {}
 
 impl de::Error for Problem {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self { at: None, message: message.to_string(), help: None }
+        Self {
+            at: None,
+            message: message.to_string(),
+            help: None,
+        }
     }
 
     fn invalid_type(unexpected: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
@@ -111,7 +115,10 @@ struct At<'a> {
 
 impl<'a> At<'a> {
     fn child(self, node: &'a Node) -> Self {
-        Self { node, sink: self.sink }
+        Self {
+            node,
+            sink: self.sink,
+        }
     }
 
     fn wrong<T>(self, expected: &str) -> Result<T, Problem> {
@@ -131,7 +138,10 @@ impl<'a> At<'a> {
     /// A scalar that may be a number or a boolean.
     fn loose(self, expected: &str) -> Result<&'a str, Problem> {
         match &self.node.value {
-            Value::Scalar(Scalar { text, style: Style::Plain | Style::Resolved }) => Ok(text),
+            Value::Scalar(Scalar {
+                text,
+                style: Style::Plain | Style::Resolved,
+            }) => Ok(text),
             Value::Scalar(_) | Value::Null | Value::Seq(_) | Value::Map(_) => self.wrong(expected),
         }
     }
@@ -150,7 +160,9 @@ impl<'a> At<'a> {
 
     fn float(self) -> Result<f64, Problem> {
         let text = self.loose("a number")?;
-        let plain = text.bytes().all(|b| b.is_ascii_digit() || b".-+eE".contains(&b));
+        let plain = text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || b".-+eE".contains(&b));
         match text.parse::<f64>() {
             Ok(number) if plain && number.is_finite() => Ok(number),
             Ok(_) | Err(_) => self.wrong("a number"),
@@ -159,16 +171,22 @@ impl<'a> At<'a> {
 
     fn seq(self) -> Result<Items<'a>, Problem> {
         match &self.node.value {
-            Value::Seq(items) => Ok(Items { items: items.iter(), of: self }),
+            Value::Seq(items) => Ok(Items {
+                items: items.iter(),
+                of: self,
+            }),
             Value::Null | Value::Scalar(_) | Value::Map(_) => self.wrong("a list"),
         }
     }
 
     fn map(self) -> Result<Entries<'a>, Problem> {
         match &self.node.value {
-            Value::Map(entries) => {
-                Ok(Entries { entries: entries.iter(), value: None, known: None, of: self })
-            }
+            Value::Map(entries) => Ok(Entries {
+                rest: entries.iter(),
+                value: None,
+                known: None,
+                of: self,
+            }),
             Value::Null | Value::Scalar(_) | Value::Seq(_) => self.wrong("a mapping"),
         }
     }
@@ -199,7 +217,10 @@ impl<'de> Deserializer<'de> for At<'_> {
             Value::Null => self.deserialize_unit(visitor),
             Value::Seq(_) => self.deserialize_seq(visitor),
             Value::Map(_) => self.deserialize_map(visitor),
-            Value::Scalar(Scalar { text, style: Style::Plain }) => match text.as_str() {
+            Value::Scalar(Scalar {
+                text,
+                style: Style::Plain,
+            }) => match text.as_str() {
                 "true" | "false" => self.deserialize_bool(visitor),
                 text if text.parse::<u64>().is_ok() => self.deserialize_u64(visitor),
                 text if text.parse::<i64>().is_ok() => self.deserialize_i64(visitor),
@@ -233,14 +254,16 @@ impl<'de> Deserializer<'de> for At<'_> {
     }
 
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
-        visitor.visit_f64(self.float()?).map_err(|e: Problem| e.at(self.node.at))
+        visitor
+            .visit_f64(self.float()?)
+            .map_err(|e: Problem| e.at(self.node.at))
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
         match &self.node.value {
-            Value::Scalar(scalar) => {
-                visitor.visit_str(&scalar.text).map_err(|e: Problem| e.at(self.node.at))
-            }
+            Value::Scalar(scalar) => visitor
+                .visit_str(&scalar.text)
+                .map_err(|e: Problem| e.at(self.node.at)),
             Value::Null | Value::Seq(_) | Value::Map(_) => self.wrong("text"),
         }
     }
@@ -295,7 +318,9 @@ impl<'de> Deserializer<'de> for At<'_> {
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
-        visitor.visit_seq(self.seq()?).map_err(|e| e.at(self.node.at))
+        visitor
+            .visit_seq(self.seq()?)
+            .map_err(|e| e.at(self.node.at))
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Problem> {
@@ -315,7 +340,9 @@ impl<'de> Deserializer<'de> for At<'_> {
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
-        visitor.visit_map(self.map()?).map_err(|e| e.at(self.node.at))
+        visitor
+            .visit_map(self.map()?)
+            .map_err(|e| e.at(self.node.at))
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -324,7 +351,10 @@ impl<'de> Deserializer<'de> for At<'_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Problem> {
-        let entries = Entries { known: Some(fields), ..self.map()? };
+        let entries = Entries {
+            known: Some(fields),
+            ..self.map()?
+        };
         visitor.visit_map(entries).map_err(|e| e.at(self.node.at))
     }
 
@@ -335,11 +365,19 @@ impl<'de> Deserializer<'de> for At<'_> {
         visitor: V,
     ) -> Result<V::Value, Problem> {
         let choice = match &self.node.value {
-            Value::Scalar(scalar) => Choice { name: &scalar.text, at: self.node.at, inner: None, of: self },
+            Value::Scalar(scalar) => Choice {
+                name: &scalar.text,
+                at: self.node.at,
+                inner: None,
+                of: self,
+            },
             Value::Map(entries) => match entries.as_slice() {
-                [(Key { at, text }, inner)] => {
-                    Choice { name: text, at: *at, inner: Some(inner), of: self }
-                }
+                [(Key { at, text }, inner)] => Choice {
+                    name: text,
+                    at: *at,
+                    inner: Some(inner),
+                    of: self,
+                },
                 [..] => return self.wrong(&format!("one of `{}`", variants.join("`, `"))),
             },
             Value::Null | Value::Seq(_) => {
@@ -366,8 +404,12 @@ impl<'de> SeqAccess<'de> for Items<'_> {
         &mut self,
         seed: T,
     ) -> Result<Option<T::Value>, Problem> {
-        let Some(node) = self.items.next() else { return Ok(None) };
-        seed.deserialize(self.of.child(node)).map(Some).map_err(|e| e.at(node.at))
+        let Some(node) = self.items.next() else {
+            return Ok(None);
+        };
+        seed.deserialize(self.of.child(node))
+            .map(Some)
+            .map_err(|e| e.at(node.at))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -376,7 +418,7 @@ impl<'de> SeqAccess<'de> for Items<'_> {
 }
 
 struct Entries<'a> {
-    entries: std::slice::Iter<'a, (Key, Node)>,
+    rest: std::slice::Iter<'a, (Key, Node)>,
     value: Option<&'a Node>,
     /// The fields of a struct; others are reported and skipped.
     known: Option<&'static [&'static str]>,
@@ -390,7 +432,7 @@ impl<'de> MapAccess<'de> for Entries<'_> {
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, Problem> {
-        for (key, node) in self.entries.by_ref() {
+        for (key, node) in self.rest.by_ref() {
             if let Some(known) = self.known
                 && !known.contains(&key.text.as_str())
             {
@@ -404,7 +446,10 @@ impl<'de> MapAccess<'de> for Entries<'_> {
             }
             self.value = Some(node);
             let at = Mark { ..key.at };
-            let key = KeyText { text: &key.text, at };
+            let key = KeyText {
+                text: &key.text,
+                at,
+            };
             return seed.deserialize(key).map(Some).map_err(|e| e.at(at));
         }
         Ok(None)
@@ -414,7 +459,8 @@ impl<'de> MapAccess<'de> for Entries<'_> {
         let Some(node) = self.value.take() else {
             return Err(Problem::custom("a value was asked for before its key"));
         };
-        seed.deserialize(self.of.child(node)).map_err(|e| e.at(node.at))
+        seed.deserialize(self.of.child(node))
+            .map_err(|e| e.at(node.at))
     }
 }
 
@@ -438,7 +484,11 @@ impl<'de> Deserializer<'de> for KeyText<'_> {
         _: usize,
         visitor: V,
     ) -> Result<V::Value, Problem> {
-        if name == SPANNED { visitor.visit_seq(KeyPlace { step: 0, of: self }) } else { self.deserialize_any(visitor) }
+        if name == SPANNED {
+            visitor.visit_seq(KeyPlace { step: 0, of: self })
+        } else {
+            self.deserialize_any(visitor)
+        }
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(

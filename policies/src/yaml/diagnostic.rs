@@ -17,7 +17,11 @@ pub(crate) struct Fault {
 
 impl Fault {
     pub(crate) fn new(at: Mark, message: impl Into<String>) -> Self {
-        Self { at, message: message.into(), help: None }
+        Self {
+            at,
+            message: message.into(),
+            help: None,
+        }
     }
 
     #[must_use]
@@ -52,7 +56,11 @@ impl fmt::Display for Diagnostic {
         match self.line {
             0 if self.path.is_empty() => write!(f, "{}", self.message)?,
             0 => write!(f, "{}: {}", self.path, self.message)?,
-            line => write!(f, "{}:{}:{}: {}", self.path, line, self.column, self.message)?,
+            line => write!(
+                f,
+                "{}:{}:{}: {}",
+                self.path, line, self.column, self.message
+            )?,
         }
         if !self.frame.is_empty() {
             write!(f, "\n{}", self.frame)?;
@@ -70,15 +78,24 @@ impl std::error::Error for Diagnostic {}
 pub(crate) fn render(sources: &[SourceFile], mut faults: Vec<Fault>) -> Vec<Diagnostic> {
     faults.sort_by_key(|fault| fault.at);
     faults.dedup();
-    faults.into_iter().map(|fault| render_one(sources, fault)).collect()
+    faults
+        .into_iter()
+        .map(|fault| render_one(sources, fault))
+        .collect()
 }
 
 fn render_one(sources: &[SourceFile], fault: Fault) -> Diagnostic {
-    let source = usize::try_from(fault.at.file).ok().and_then(|file| sources.get(file));
+    let source = usize::try_from(fault.at.file)
+        .ok()
+        .and_then(|file| sources.get(file));
     Diagnostic {
         path: source.map(|s| s.path.clone()).unwrap_or_default(),
         line: fault.at.line,
-        column: if fault.at.line == 0 { 0 } else { fault.at.column },
+        column: if fault.at.line == 0 {
+            0
+        } else {
+            fault.at.column
+        },
         frame: source.map(|s| frame(&s.text, fault.at)).unwrap_or_default(),
         message: fault.message,
         help: fault.help,
@@ -86,10 +103,15 @@ fn render_one(sources: &[SourceFile], fault: Fault) -> Diagnostic {
 }
 
 fn frame(text: &str, at: Mark) -> String {
-    let Some(index) = usize::try_from(at.line).ok().and_then(|line| line.checked_sub(1)) else {
+    let Some(index) = usize::try_from(at.line)
+        .ok()
+        .and_then(|line| line.checked_sub(1))
+    else {
         return String::new();
     };
-    let Some(line) = text.lines().nth(index) else { return String::new() };
+    let Some(line) = text.lines().nth(index) else {
+        return String::new();
+    };
     let line = line.trim_start_matches('\u{feff}');
     let column = usize::try_from(at.column).unwrap_or(1).saturating_sub(1);
     let cut = column.saturating_sub(FRAME_WIDTH / 2);
@@ -110,7 +132,12 @@ fn frame(text: &str, at: Mark) -> String {
 
 fn printable(line: &str, skip: usize) -> String {
     let clean = |c: char| if c.is_control() { ' ' } else { c };
-    line.trim_end().chars().skip(skip).take(FRAME_WIDTH).map(clean).collect()
+    line.trim_end()
+        .chars()
+        .skip(skip)
+        .take(FRAME_WIDTH)
+        .map(clean)
+        .collect()
 }
 
 /// The candidate that was probably meant: at most a third of the letters
@@ -127,22 +154,29 @@ pub(crate) fn nearest<'a>(
         .map(|(_, candidate)| candidate)
 }
 
-/// Edits (insert, delete, replace) from `a` to `b`; words over 64 letters are
-/// as far apart as they are long.
+/// Edits (insert, delete, replace, swap two neighbours) from `a` to `b`; words
+/// over 64 letters are as far apart as they are long.
 fn distance(a: &str, b: &str) -> usize {
     if a.len() > 64 || b.len() > 64 {
         return a.len().max(b.len());
     }
-    let b: Vec<char> = b.chars().collect();
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut before: Vec<usize> = Vec::new();
     let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
+    for (i, x) in a.iter().enumerate() {
         let mut next = vec![i + 1];
-        for ((y, &diagonal), &above) in b.iter().zip(&row).zip(row.iter().skip(1)) {
-            let left = next.last().copied().unwrap_or(i);
-            let replace = diagonal + usize::from(!x.eq_ignore_ascii_case(y));
-            next.push(replace.min(above + 1).min(left + 1));
+        for (j, y) in b.iter().enumerate() {
+            let at = |row: &[usize], j: usize| row.get(j).copied().unwrap_or(usize::MAX / 2);
+            let replaced = at(&row, j) + usize::from(!x.eq_ignore_ascii_case(y));
+            let mut least = replaced.min(at(&row, j + 1) + 1).min(at(&next, j) + 1);
+            let earlier =
+                |chars: &[char], k: usize| k.checked_sub(1).and_then(|k| chars.get(k).copied());
+            if earlier(&a, i) == Some(*y) && earlier(&b, j) == Some(*x) {
+                least = least.min(j.checked_sub(1).map_or(usize::MAX, |j| at(&before, j) + 1));
+            }
+            next.push(least);
         }
-        row = next;
+        before = std::mem::replace(&mut row, next);
     }
     row.last().copied().unwrap_or_default()
 }

@@ -54,20 +54,39 @@ pub(crate) enum Style {
 
 /// Parses `source`; `file` is its index in the set, for marks.
 pub(crate) fn read(source: &SourceFile, file: u32) -> Result<Node, Fault> {
-    let start = Mark { file, line: 0, column: 0, len: 0 };
+    let start = Mark {
+        file,
+        line: 0,
+        column: 0,
+        len: 0,
+    };
     if source.text.len() > MAX_BYTES {
         return Err(Fault::new(start, "the file is over 4 MiB").help("split it into several files"));
     }
     if only_comments(&source.text) {
-        let at = Mark { file, line: 1, column: 1, len: 1 };
-        return Ok(Node { at, value: Value::Map(Vec::new()) });
+        let at = Mark {
+            file,
+            line: 1,
+            column: 1,
+            len: 1,
+        };
+        return Ok(Node {
+            at,
+            value: Value::Map(Vec::new()),
+        });
     }
     let parsed: Result<Raw<Loose>, _> =
         serde_saphyr::from_str_with_options(&source.text, options());
     match parsed {
         Ok(raw) => {
             let lines = Lines::of(&source.text);
-            Ok(settle(raw, &Settling { file, lines: &lines }))
+            Ok(settle(
+                raw,
+                &Settling {
+                    file,
+                    lines: &lines,
+                },
+            ))
         }
         Err(error) => Err(syntax_fault(&error, start)),
     }
@@ -85,6 +104,7 @@ fn options() -> serde_saphyr::Options {
         strict_booleans: true,
         leading_zero_numbers_as_strings: true,
         underscored_numbers_as_strings: true,
+        non_finite_float_policy: serde_saphyr::options::NonFiniteFloatPolicy::PassThrough,
         with_snippet: false,
         budget: serde_saphyr::budget! {
             max_events: 1_000_000,
@@ -108,7 +128,9 @@ fn options() -> serde_saphyr::Options {
 
 fn syntax_fault(error: &serde_saphyr::Error, start: Mark) -> Fault {
     let error = error.without_snippet();
-    let at = error.location().map_or(start, |location| mark(location, start.file));
+    let at = error
+        .location()
+        .map_or(start, |location| mark(location, start.file));
     let text = error.render();
     let first = text.lines().next().unwrap_or("not YAML");
     // The position has its own place in a diagnostic.
@@ -217,7 +239,12 @@ struct Lines<'a> {
 impl<'a> Lines<'a> {
     fn of(text: &'a str) -> Self {
         let starts = std::iter::once(0)
-            .chain(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(i, _)| i + 1))
+            .chain(
+                text.bytes()
+                    .enumerate()
+                    .filter(|(_, b)| *b == b'\n')
+                    .map(|(i, _)| i + 1),
+            )
             .collect();
         Self { text, starts }
     }
@@ -225,7 +252,10 @@ impl<'a> Lines<'a> {
     /// The `len` characters at a place.
     fn slice(&self, location: serde_saphyr::Location) -> Option<&'a str> {
         let line = usize::try_from(location.line()).ok()?.checked_sub(1)?;
-        let rest = self.text.get(*self.starts.get(line)?..)?.trim_start_matches('\u{feff}');
+        let rest = self
+            .text
+            .get(*self.starts.get(line)?..)?
+            .trim_start_matches('\u{feff}');
         let skip = usize::try_from(location.column()).ok()?.checked_sub(1)?;
         let len = usize::try_from(location.span().len()).ok()?;
         let start = rest.char_indices().nth(skip)?.0;
@@ -244,21 +274,33 @@ fn settle(raw: Raw<Loose>, with: &Settling<'_>) -> Node {
     let at = mark(raw.referenced, with.file);
     let value = match raw.value {
         Loose::Null => Value::Null,
-        Loose::Text(text) => Value::Scalar(Scalar { text, style: Style::Text }),
+        Loose::Text(text) => Value::Scalar(Scalar {
+            text,
+            style: Style::Text,
+        }),
         Loose::Typed(canonical) => {
             let spelled = with.lines.slice(raw.defined).map(str::trim);
-            let text = spelled.filter(|s| same_value(s, &canonical)).map_or(canonical, str::to_owned);
-            Value::Scalar(Scalar { text, style: Style::Plain })
+            let text = spelled
+                .filter(|s| is_plain(s))
+                .map_or(canonical, str::to_owned);
+            Value::Scalar(Scalar {
+                text,
+                style: Style::Plain,
+            })
         }
-        Loose::Seq(items) => {
-            Value::Seq(items.into_iter().map(|item| settle(item, with)).collect())
-        }
+        Loose::Seq(items) => Value::Seq(items.into_iter().map(|item| settle(item, with)).collect()),
         Loose::Map(entries) => Value::Map(
             entries
                 .into_iter()
                 .map(|(key, value)| {
                     let at = mark(key.referenced, with.file);
-                    (Key { at, text: key.value }, settle(value, with))
+                    (
+                        Key {
+                            at,
+                            text: key.value,
+                        },
+                        settle(value, with),
+                    )
                 })
                 .collect(),
         ),
@@ -266,10 +308,9 @@ fn settle(raw: Raw<Loose>, with: &Settling<'_>) -> Node {
     Node { at, value }
 }
 
-/// Whether a spelling found in the text means what the library read: the guard
+/// Whether what was found at a scalar's place is a plain scalar: the guard
 /// against a place that is off (an anchor, a tag).
-fn same_value(spelled: &str, canonical: &str) -> bool {
-    spelled == canonical
-        || matches!((spelled.parse::<f64>(), canonical.parse::<f64>()), (Ok(a), Ok(b)) if a.to_bits() == b.to_bits())
-        || spelled.eq_ignore_ascii_case(canonical)
+fn is_plain(spelled: &str) -> bool {
+    !spelled.is_empty()
+        && !spelled.contains(|c: char| c.is_whitespace() || "&*!|>'\"%@`,[]{}#".contains(c))
 }

@@ -57,8 +57,11 @@ type Problem = (String, Option<String>);
 
 fn expand_scalar(scalar: &mut Scalar, refs: &References<'_>) -> Result<(), Problem> {
     let resolved = if let Some(path) = scalar.text.strip_prefix("file:") {
-        let text = (refs.file)(path).map_err(|why| (format!("cannot read `{path}`: {why}"), None))?;
-        let text = text.strip_suffix('\n').map_or(text.as_str(), |t| t.strip_suffix('\r').unwrap_or(t));
+        let text =
+            (refs.file)(path).map_err(|why| (format!("cannot read `{path}`: {why}"), None))?;
+        let text = text
+            .strip_suffix('\n')
+            .map_or(text.as_str(), |t| t.strip_suffix('\r').unwrap_or(t));
         text.to_owned()
     } else if scalar.text.contains("${") {
         substitute(&scalar.text, refs)?
@@ -66,9 +69,15 @@ fn expand_scalar(scalar: &mut Scalar, refs: &References<'_>) -> Result<(), Probl
         return Ok(());
     };
     if resolved.len() > MAX_BYTES {
-        return Err(("what this reference brings in is over 4 MiB".to_owned(), None));
+        return Err((
+            "what this reference brings in is over 4 MiB".to_owned(),
+            None,
+        ));
     }
-    *scalar = Scalar { text: resolved, style: Style::Resolved };
+    *scalar = Scalar {
+        text: resolved,
+        style: Style::Resolved,
+    };
     Ok(())
 }
 

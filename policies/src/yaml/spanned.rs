@@ -61,10 +61,18 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for SpannedVisitor<T> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         let mut next = || {
-            seq.next_element::<u32>()?.ok_or_else(|| A::Error::custom("a place has four numbers"))
+            seq.next_element::<u32>()?
+                .ok_or_else(|| A::Error::custom("a place has four numbers"))
         };
-        let at = Mark { file: next()?, line: next()?, column: next()?, len: next()? };
-        let value = seq.next_element()?.ok_or_else(|| A::Error::custom("a place has a value"))?;
+        let at = Mark {
+            file: next()?,
+            line: next()?,
+            column: next()?,
+            len: next()?,
+        };
+        let value = seq
+            .next_element()?
+            .ok_or_else(|| A::Error::custom("a place has a value"))?;
         Ok(Spanned { value, at })
     }
 }

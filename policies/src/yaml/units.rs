@@ -10,7 +10,7 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 #[derive(Copy, Clone, Debug, Eq, PartialEq, Ord, PartialOrd)]
 pub struct Span(pub Duration);
 
-const SPAN_MAX: Duration = Duration::from_secs(10 * 366 * 86_400);
+const SPAN_MAX: Duration = Duration::from_hours(10 * 366 * 24);
 
 impl Span {
     /// Reads a span of time.
@@ -19,7 +19,9 @@ impl Span {
     /// What was expected.
     pub fn parse(text: &str) -> Result<Self, String> {
         let wanted = || {
-            format!("`{text}` is not a duration: write a number with ms, s, m, h or d, as in `300ms` or `10s`")
+            format!(
+                "`{text}` is not a duration: write a number with ms, s, m, h or d, as in `300ms` or `10s`"
+            )
         };
         let (number, unit) = split_unit(text);
         let scale = match unit {
@@ -33,7 +35,9 @@ impl Span {
         let seconds = decimal(number).ok_or_else(wanted)? * scale;
         let span = Duration::try_from_secs_f64(seconds).map_err(|_| wanted())?;
         // Fractions of a millisecond are noise of the multiplication.
-        let span = Duration::from_micros(u64::try_from((span.as_nanos() + 500) / 1_000).map_err(|_| wanted())?);
+        let span = Duration::from_micros(
+            u64::try_from((span.as_nanos() + 500) / 1_000).map_err(|_| wanted())?,
+        );
         if span > SPAN_MAX {
             return Err(format!("`{text}` is over ten years"));
         }
@@ -51,8 +55,11 @@ impl ByteSize {
     /// # Errors
     /// What was expected.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let wanted =
-            || format!("`{text}` is not a size: write a whole number with B, KiB, MiB or GiB, as in `10MiB`");
+        let wanted = || {
+            format!(
+                "`{text}` is not a size: write a whole number with B, KiB, MiB or GiB, as in `10MiB`"
+            )
+        };
         let (number, unit) = split_unit(text);
         let scale: u64 = match unit {
             "" | "B" => 1,
@@ -67,7 +74,9 @@ impl ByteSize {
 }
 
 fn split_unit(text: &str) -> (&str, &str) {
-    let end = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let end = text
+        .find(|c: char| c.is_ascii_alphabetic())
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     (number.trim_end(), unit)
 }
@@ -123,9 +132,24 @@ mod tests {
             ("90d", 7_776_000_000),
             ("0", 0),
         ] {
-            assert_eq!(Span::parse(text), Ok(Span(Duration::from_millis(millis))), "{text}");
+            assert_eq!(
+                Span::parse(text),
+                Ok(Span(Duration::from_millis(millis))),
+                "{text}"
+            );
         }
-        for text in ["", "s", "-1s", "1e3s", "10 fortnights", "nan", "inf", ".5s", "1.2.3s", "4000d"] {
+        for text in [
+            "",
+            "s",
+            "-1s",
+            "1e3s",
+            "10 fortnights",
+            "nan",
+            "inf",
+            ".5s",
+            "1.2.3s",
+            "4000d",
+        ] {
             assert!(Span::parse(text).is_err(), "{text}");
         }
     }
