@@ -34,57 +34,48 @@ pub struct Field<'a> {
 /// A range of the buffer.
 #[derive(Copy, Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Span {
-    start: u32,
-    end: u32,
+    start: usize,
+    end: usize,
 }
 
 impl Span {
-    /// Offsets fit: heads are bounded to 16 MiB.
     #[inline]
     pub(crate) fn new(start: usize, end: usize) -> Self {
-        Self {
-            start: offset(start),
-            end: offset(end),
-        }
+        Self { start, end }
     }
 
     #[inline]
     pub(crate) fn of(self, raw: &[u8]) -> &[u8] {
-        raw.get(self.start as usize..self.end as usize)
-            .unwrap_or(&[])
+        raw.get(self.bounds()).unwrap_or(&[])
     }
 
     #[inline]
     pub(crate) fn of_mut(self, raw: &mut [u8]) -> &mut [u8] {
-        raw.get_mut(self.start as usize..self.end as usize)
-            .unwrap_or(&mut [])
+        raw.get_mut(self.bounds()).unwrap_or(&mut [])
     }
 
     pub(crate) fn bounds(self) -> Range<usize> {
-        self.start as usize..self.end as usize
+        self.start..self.end
     }
 
     /// The part between two lengths from its start.
+    #[inline]
     pub(crate) fn range(self, from: usize, to: usize) -> Self {
-        let all = self.first(to);
+        let end = self.first(to).end;
         Self {
-            start: self.start.saturating_add(offset(from)).min(all.end),
-            end: all.end,
+            start: self.start.saturating_add(from).min(end),
+            end,
         }
     }
 
     /// The first `len` bytes of this range.
+    #[inline]
     pub(crate) fn first(self, len: usize) -> Self {
         Self {
             start: self.start,
-            end: self.end.min(self.start.saturating_add(offset(len))),
+            end: self.end.min(self.start.saturating_add(len)),
         }
     }
-}
-
-#[inline]
-fn offset(at: usize) -> u32 {
-    u32::try_from(at).unwrap_or(u32::MAX)
 }
 
 /// Where one field line stands.
@@ -268,7 +259,13 @@ impl Fields {
             else {
                 continue;
             };
-            for token in list(value.of(raw)) {
+            let value = value.of(raw);
+            // The usual forms, without taking a list apart.
+            if value.eq_ignore_ascii_case(b"keep-alive") {
+                options.keep_alive = true;
+                continue;
+            }
+            for token in list(value) {
                 if token.eq_ignore_ascii_case(b"close") {
                     options.close = true;
                 } else if token.eq_ignore_ascii_case(b"keep-alive") {
@@ -351,21 +348,19 @@ fn lower_name(line: &mut [u8]) -> Result<(Known, usize), Malformed> {
 /// space becomes one.
 #[inline]
 fn read_value(line: &mut [u8], from: usize) -> Range<usize> {
-    let mut start = from;
-    if let Some(lead @ (b' ' | b'\t')) = line.get_mut(start) {
+    let space = |byte: &u8| *byte == b' ' || *byte == b'\t';
+    let mut value = from..line.len().saturating_sub(2);
+    if let Some(lead) = line.get_mut(from).filter(|lead| space(lead)) {
         *lead = b' ';
-        start += 1;
+        value.start += 1;
     }
-    while let Some(b' ' | b'\t') = line.get(start) {
-        start += 1;
+    while value.start < value.end && line.get(value.start).is_some_and(space) {
+        value.start += 1;
     }
-    let mut end = line.len().saturating_sub(2).max(start);
-    while end > start
-        && let Some(b' ' | b'\t') = line.get(end - 1)
-    {
-        end -= 1;
+    while value.start < value.end && line.get(value.end - 1).is_some_and(space) {
+        value.end -= 1;
     }
-    start..end
+    value
 }
 
 /// Which rule a line breaks whose name does not end in a colon at `at`.

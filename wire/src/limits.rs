@@ -13,7 +13,7 @@ pub struct HeadLimits {
 }
 
 impl HeadLimits {
-    /// Offsets are kept in 32 bits: no configuration may pass this.
+    /// No configuration may pass this.
     const HEAD_BYTES_MAX: usize = 16 << 20;
 
     pub(crate) fn head_bytes(&self) -> usize {

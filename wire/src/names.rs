@@ -23,6 +23,8 @@ struct Slot {
     name: u128,
     /// The bit that tells the cases of letters apart, where a letter is.
     case: u128,
+    /// All bits of the name's bytes.
+    kept: u128,
     known: Known,
     len: u8,
 }
@@ -30,6 +32,8 @@ struct Slot {
 const EMPTY: Slot = Slot {
     name: 0,
     case: 0,
+    // No text is empty: an empty slot equals nothing.
+    kept: u128::MAX,
     known: Known::Other,
     len: 0,
 };
@@ -57,16 +61,15 @@ pub(crate) fn look(line: &[u8]) -> Option<Looked> {
     };
     let len = colon / 8;
     let slot = SLOTS.get(place(low, len))?;
-    let other = ((text | slot.case) ^ slot.name)
-        .checked_shl(128 - len * 8)
-        .unwrap_or(1);
+    let lower = text | slot.case;
+    let other = (lower ^ slot.name) & slot.kept;
     if u32::from(slot.len) != len || other != 0 {
         return None;
     }
     Some(Looked {
         known: slot.known,
         len: len as usize,
-        lower: (text | slot.case).to_le_bytes(),
+        lower: lower.to_le_bytes(),
     })
 }
 
@@ -118,9 +121,10 @@ const fn slots() -> [Slot; 256] {
         if text.len() >= LOOK {
             continue;
         }
-        let (mut name, mut case, mut index) = (0_u128, 0_u128, text.len());
+        let (mut name, mut case, mut kept, mut index) = (0_u128, 0_u128, 0_u128, text.len());
         while index > 0 {
             index -= 1;
+            kept = kept << 8 | 0xff;
             name = name << 8 | text[index] as u128;
             case = case << 8
                 | if text[index].is_ascii_lowercase() {
@@ -137,6 +141,7 @@ const fn slots() -> [Slot; 256] {
         slots[slot] = Slot {
             name,
             case,
+            kept,
             known,
             len: text.len() as u8,
         };

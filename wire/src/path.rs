@@ -10,6 +10,8 @@
 //! Encoded slashes and backslashes stay encoded: decoding them would change
 //! what the segments are.
 
+use wide::u8x16;
+
 use crate::bytes::{hex_digit, hex_value};
 use crate::malformed::Malformed;
 
@@ -136,14 +138,17 @@ pub(crate) struct Scan {
 /// Reads path and query up to the first byte that may not stand there.
 #[inline]
 pub(crate) fn scan(text: &[u8]) -> Scan {
-    let mut path = 0;
-    let (mut odd, mut before) = (0, 0);
-    for &byte in text {
+    let (mut path, mut plain) = scan_common(text);
+    let mut before = path
+        .checked_sub(1)
+        .and_then(|at| text.get(at))
+        .map_or(0, |&byte| class(byte));
+    for &byte in text.get(path..).unwrap_or(&[]) {
         let class = class(byte);
         if class & PATH == 0 {
             break;
         }
-        odd |= ((before << 1) & class & MARK) | (class & PERCENT);
+        plain &= ((before << 1) & class & MARK) | (class & PERCENT) == 0;
         before = class;
         path += 1;
     }
@@ -159,8 +164,36 @@ pub(crate) fn scan(text: &[u8]) -> Scan {
     Scan {
         path,
         all: path + query,
-        plain: odd == 0,
+        plain,
     }
+}
+
+/// Reads the letters, digits, `_`, `-`, `.` and `/` at the front, 16 bytes a
+/// step while there are so many: how many, and whether no dot or slash follows
+/// a slash.
+#[inline]
+fn scan_common(text: &[u8]) -> (usize, bool) {
+    let (mut len, mut odd, mut after_slash) = (0, 0, 0);
+    while let Some(step) = text.get(len..).and_then(|rest| rest.first_chunk::<16>()) {
+        let step = u8x16::new(*step);
+        let letter = (step | u8x16::splat(0x20)) - u8x16::splat(b'a');
+        let letter = letter.min(u8x16::splat(25)).simd_eq(letter);
+        // From `-` to `9`: `-`, `.`, `/` and the digits.
+        let other = step - u8x16::splat(b'-');
+        let other = other.min(u8x16::splat(12)).simd_eq(other);
+        let common = (letter | other | step.simd_eq(u8x16::splat(b'_'))).to_bitmask();
+        let slash = step.simd_eq(u8x16::splat(b'/'));
+        let mark = slash | step.simd_eq(u8x16::splat(b'.'));
+        let taken = common.trailing_ones();
+        let slashes = slash.to_bitmask() << 1 | after_slash;
+        odd |= slashes & mark.to_bitmask() & ((1 << taken) - 1);
+        len += taken as usize;
+        if taken < 16 {
+            break;
+        }
+        after_slash = slashes >> 16;
+    }
+    (len, odd == 0)
 }
 
 /// Writes the one form of the path into `out`, which is cleared first.

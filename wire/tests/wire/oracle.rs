@@ -367,7 +367,10 @@ fn read_leniently(out: &[u8]) -> Vec<Meant> {
     while !rest.is_empty() {
         let mut fields = [httparse::EMPTY_HEADER; 256];
         let mut request = httparse::Request::new(&mut fields);
-        let used = request.parse(rest).expect("well-formed").unwrap();
+        let used = request
+            .parse(rest)
+            .unwrap_or_else(|e| panic!("{e} {}", rest.escape_ascii()))
+            .unwrap();
         let method = request.method.expect("a method").to_owned();
         let target = request.path.expect("a target").to_owned();
         let value = |name: &str| -> Option<String> {

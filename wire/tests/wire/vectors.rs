@@ -33,6 +33,11 @@ pub(crate) const BAD_REQUESTS: &[(&str, &[u8], M)] = &[
     ("8-bit name", b"GET / HTTP/1.1\r\nHost: a\r\nX\xe9: b\r\n\r\n", M::FieldName),
     ("parenthesis in name", b"GET / HTTP/1.1\r\nHost: a\r\nX(a): b\r\n\r\n", M::FieldName),
     ("space in name", b"GET / HTTP/1.1\r\nHost: a\r\nX a: b\r\n\r\n", M::FieldName),
+    (
+        "empty name, long line",
+        b"GET / HTTP/1.1\r\nHost: a\r\n: 0123456789abcdef\r\n\r\n",
+        M::FieldName,
+    ),
     ("empty name", b"GET / HTTP/1.1\r\nHost: a\r\n: b\r\n\r\n", M::FieldName),
     ("quoted name", b"GET / HTTP/1.1\r\nHost: a\r\n\"x\": b\r\n\r\n", M::FieldName),
     ("no colon", b"GET / HTTP/1.1\r\nHost: a\r\nnonsense\r\n\r\n", M::MissingColon),
