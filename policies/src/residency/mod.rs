@@ -6,19 +6,23 @@
 //! request for which no configured region is allowed, with the jurisdiction,
 //! the rule and what would be needed.
 
+mod build;
 mod class;
 mod classify;
 mod compiled;
 mod countries;
 mod gate;
+mod laws;
 mod obligations;
 mod raw;
 mod set;
+mod tiers;
 
+pub(crate) use build::compile;
 pub use class::DataClass;
 pub use classify::{ClassSource, Classified, classify};
 pub(crate) use classify::{CompiledClassify, compile_classify};
-pub(crate) use compiled::{CompiledResidency, compile};
+pub(crate) use compiled::CompiledResidency;
 pub use compiled::{CrossBorder, Encryption, Jurisdiction, Storage};
 pub(crate) use countries::CountrySet;
 pub use gate::{Permitted, RefusalRule, ResidencyRefusal, Standing, eligible};
