@@ -5,8 +5,9 @@
 
 use std::ops::Range;
 
-use crate::bytes::{is_token, list, text, token_lower, trim};
+use crate::bytes::{is_token, list, text};
 use crate::known::{HOP, Known, KnownSet};
+use crate::line::{lower_name, read_value};
 use crate::malformed::Malformed;
 use crate::names::look;
 
@@ -95,6 +96,16 @@ pub(crate) struct Fields {
     pub(crate) raw: Vec<u8>,
     pub(crate) entries: Vec<Entry>,
     present: KnownSet,
+    /// Names of which there is more than one line.
+    repeated: KnownSet,
+}
+
+/// How often a name is there.
+#[derive(Copy, Clone, Debug)]
+pub(crate) enum Only<'a> {
+    None,
+    One(&'a [u8]),
+    More,
 }
 
 /// What `Connection` says about the connection itself.
@@ -110,6 +121,7 @@ impl Fields {
         self.raw.clear();
         self.entries.clear();
         self.present = KnownSet::EMPTY;
+        self.repeated = KnownSet::EMPTY;
         if self.raw.capacity() > RAW_KEPT {
             self.raw.shrink_to(RAW_KEPT);
         }
@@ -138,7 +150,7 @@ impl Fields {
             return Err(Malformed::TooManyFields);
         }
         let value = read_value(raw, name + 1);
-        self.present = self.present.with(known);
+        self.note(known);
         self.entries.push(Entry {
             name: Span::new(start, start + name),
             value: Span::new(start + value.start, start + value.end),
@@ -166,7 +178,7 @@ impl Fields {
         let known = Known::from_lower(name.of(&self.raw));
         let value = Span::new(value, self.raw.len());
         self.raw.extend_from_slice(b"\r\n");
-        self.present = self.present.with(known);
+        self.note(known);
         self.entries.push(Entry {
             name,
             value,
@@ -180,8 +192,29 @@ impl Fields {
     pub(crate) fn remove(&mut self, known: Known) {
         self.entries.retain(|entry| entry.known != known);
         self.present = KnownSet::EMPTY;
-        for entry in &self.entries {
-            self.present = self.present.with(entry.known);
+        self.repeated = KnownSet::EMPTY;
+        for at in 0..self.entries.len() {
+            if let Some(entry) = self.entries.get(at) {
+                self.note(entry.known);
+            }
+        }
+    }
+
+    #[inline]
+    fn note(&mut self, known: Known) {
+        if self.present.contains(known) {
+            self.repeated = self.repeated.with(known);
+        }
+        self.present = self.present.with(known);
+    }
+
+    /// The value of a name that may have one line only: none, one, or more.
+    #[inline]
+    pub(crate) fn only(&self, known: Known) -> Only<'_> {
+        match self.first(known) {
+            None => Only::None,
+            Some(_) if self.repeated.contains(known) => Only::More,
+            Some(value) => Only::One(value),
         }
     }
 
@@ -248,6 +281,18 @@ impl Fields {
         if !self.has(Known::Connection) {
             return Ok(options);
         }
+        // The usual forms, without taking lists apart.
+        match self.only(Known::Connection) {
+            Only::One(b"keep-alive" | b"Keep-Alive") => {
+                options.keep_alive = true;
+                return Ok(options);
+            }
+            Only::One(b"close") => {
+                options.close = true;
+                return Ok(options);
+            }
+            Only::One(_) | Only::More | Only::None => {}
+        }
         let Self { raw, entries, .. } = self;
         let mut named = 0;
         for at in 0..entries.len() {
@@ -260,11 +305,6 @@ impl Fields {
                 continue;
             };
             let value = value.of(raw);
-            // The usual forms, without taking a list apart.
-            if value.eq_ignore_ascii_case(b"keep-alive") {
-                options.keep_alive = true;
-                continue;
-            }
             for token in list(value) {
                 if token.eq_ignore_ascii_case(b"close") {
                     options.close = true;
@@ -324,57 +364,4 @@ fn nominate(token: &[u8], raw: &[u8], entries: &mut [Entry]) -> Result<(), Malfo
         }
     }
     Ok(())
-}
-
-/// Lower-cases the name at the front of a line; the name and its length.
-#[inline(never)]
-fn lower_name(line: &mut [u8]) -> Result<(Known, usize), Malformed> {
-    let mut len = 0;
-    for byte in line.iter_mut() {
-        let low = token_lower(*byte);
-        if low == 0 {
-            break;
-        }
-        *byte = low;
-        len += 1;
-    }
-    if len == 0 || line.get(len) != Some(&b':') {
-        return Err(name_fault(line, len));
-    }
-    Ok((Known::from_lower(line.get(..len).unwrap_or(&[])), len))
-}
-
-/// The value without white space around it. A tab in the place of the usual
-/// space becomes one.
-#[inline]
-fn read_value(line: &mut [u8], from: usize) -> Range<usize> {
-    let space = |byte: &u8| *byte == b' ' || *byte == b'\t';
-    let mut value = from..line.len().saturating_sub(2);
-    if let Some(lead) = line.get_mut(from).filter(|lead| space(lead)) {
-        *lead = b' ';
-        value.start += 1;
-    }
-    while value.start < value.end && line.get(value.start).is_some_and(space) {
-        value.start += 1;
-    }
-    while value.start < value.end && line.get(value.end - 1).is_some_and(space) {
-        value.end -= 1;
-    }
-    value
-}
-
-/// Which rule a line breaks whose name does not end in a colon at `at`.
-#[cold]
-fn name_fault(rest: &[u8], at: usize) -> Malformed {
-    let after = rest.get(at..).unwrap_or(&[]);
-    match after {
-        [b' ' | b'\t', ..] if at == 0 => Malformed::ObsFold,
-        [b' ' | b'\t', ..] => match trim(after) {
-            [b':', ..] => Malformed::SpaceBeforeColon,
-            line if line.contains(&b':') => Malformed::FieldName,
-            _ => Malformed::MissingColon,
-        },
-        [b'\r', ..] | [] => Malformed::MissingColon,
-        _ => Malformed::FieldName,
-    }
 }

@@ -16,6 +16,7 @@ mod fields;
 pub mod h1;
 mod known;
 mod limits;
+mod line;
 mod malformed;
 mod method;
 mod names;

@@ -5,7 +5,7 @@
 
 use crate::authority::settle;
 use crate::bytes::text;
-use crate::fields::{Field, Fields, Span};
+use crate::fields::{Field, Fields, Only, Span};
 use crate::known::{Known, KnownSet};
 use crate::malformed::Malformed;
 use crate::method::Method;
@@ -303,18 +303,17 @@ impl RequestHead {
             }
             None => None,
         };
-        if !self.fields.has(Known::Host) {
-            return match self.version {
-                Version::Http10 => Ok(()),
-                Version::Http11 | Version::Http2 | Version::Http3 => Err(Malformed::HostMissing),
-            };
+        match (self.fields.only(Known::Host), self.version) {
+            (Only::One(_), _) => {}
+            (Only::More, _) => return Err(Malformed::HostRepeated),
+            (Only::None, Version::Http10) => return Ok(()),
+            (Only::None, Version::Http11 | Version::Http2 | Version::Http3) => {
+                return Err(Malformed::HostMissing);
+            }
         }
         let Fields { raw, entries, .. } = &mut self.fields;
-        let mut hosts = entries
-            .iter_mut()
-            .filter(|entry| entry.known == Known::Host);
-        let (Some(host), None) = (hosts.next(), hosts.next()) else {
-            return Err(Malformed::HostRepeated);
+        let Some(host) = entries.iter_mut().find(|entry| entry.known == Known::Host) else {
+            return Err(Malformed::HostMissing);
         };
         let settled = settle(host.value.of_mut(raw))?;
         host.value = host.value.first(settled.all);

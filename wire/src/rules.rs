@@ -2,7 +2,7 @@
 //! expectation, upgrade.
 
 use crate::bytes::list;
-use crate::fields::{ConnectionOptions, Fields};
+use crate::fields::{ConnectionOptions, Fields, Only};
 use crate::known::{Known, KnownSet};
 use crate::malformed::Malformed;
 use crate::method::Method;
@@ -37,13 +37,11 @@ const LENGTH_MAX: u64 = i64::MAX as u64;
 
 /// The one Content-Length, if any.
 pub(crate) fn content_length(fields: &Fields) -> Result<Option<u64>, Malformed> {
-    let mut all = fields.all(Known::ContentLength);
-    let Some(value) = all.next() else {
-        return Ok(None);
+    let value = match fields.only(Known::ContentLength) {
+        Only::None => return Ok(None),
+        Only::More => return Err(Malformed::ContentLengthRepeated),
+        Only::One(value) => value,
     };
-    if all.next().is_some() {
-        return Err(Malformed::ContentLengthRepeated);
-    }
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(Malformed::ContentLengthSyntax);
     }
@@ -66,15 +64,11 @@ fn chunked(fields: &Fields, version: Version) -> Result<(), Malformed> {
     if fields.has(Known::ContentLength) {
         return Err(Malformed::FramingConflict);
     }
-    let mut all = fields.all(Known::TransferEncoding);
-    let value = all.next().unwrap_or(&[]);
-    if all.next().is_some() || value.contains(&b',') {
-        return Err(Malformed::TransferEncodingRepeated);
+    match fields.only(Known::TransferEncoding) {
+        Only::One(value) if value.eq_ignore_ascii_case(b"chunked") => Ok(()),
+        Only::One(value) if !value.contains(&b',') => Err(Malformed::TransferCoding),
+        Only::One(_) | Only::More | Only::None => Err(Malformed::TransferEncodingRepeated),
     }
-    if !value.eq_ignore_ascii_case(b"chunked") {
-        return Err(Malformed::TransferCoding);
-    }
-    Ok(())
 }
 
 /// Framing of a request over HTTP/1 (RFC 9112 6.3, without its repairs).
@@ -116,11 +110,10 @@ pub(crate) fn response_framing(fields: &Fields, of: Answer) -> Result<BodyFramin
 /// Whether the client waits for a 100. Anything else it expects is refused
 /// (RFC 9110 10.1.1).
 pub(crate) fn expects_continue(fields: &Fields) -> Result<bool, Malformed> {
-    let mut all = fields.all(Known::Expect);
-    match (all.next(), all.next()) {
-        (None, _) => Ok(false),
-        (Some(value), None) if value.eq_ignore_ascii_case(b"100-continue") => Ok(true),
-        (Some(_), _) => Err(Malformed::Expectation),
+    match fields.only(Known::Expect) {
+        Only::None => Ok(false),
+        Only::One(value) if value.eq_ignore_ascii_case(b"100-continue") => Ok(true),
+        Only::One(_) | Only::More => Err(Malformed::Expectation),
     }
 }
 
