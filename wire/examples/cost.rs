@@ -1,7 +1,7 @@
 //! Instructions per head, to be run under callgrind:
 //!
 //! ```text
-//! cargo build --profile release -p meridian-wire --example cost
+//! cargo build --release -p meridian-wire --example cost
 //! valgrind --tool=callgrind --callgrind-out-file=/dev/null target/release/examples/cost both 10000
 //! ```
 //!

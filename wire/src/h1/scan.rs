@@ -80,3 +80,70 @@ impl Scan {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lines handed out, and what was found last, when `piece` bytes come at a
+    /// time.
+    fn run(text: &[u8], piece: usize) -> (Vec<Vec<u8>>, Result<Found, Malformed>) {
+        let (mut scan, mut lines) = (Scan::default(), Vec::new());
+        let mut have = 0;
+        loop {
+            have = (have + piece).min(text.len());
+            let found = scan.run(&text[..have], |line| {
+                lines.push(line.to_vec());
+                Ok(())
+            });
+            match found {
+                Ok(Found::First | Found::More) if have < text.len() => {}
+                found => return (lines, found),
+            }
+        }
+    }
+
+    #[test]
+    fn each_line_is_handed_out_once_however_the_bytes_arrive() {
+        let head = b"\r\nGET / HTTP/1.1\r\nHost: a\r\nX: 1\r\n\r\nrest";
+        let expected = [
+            b"GET / HTTP/1.1\r\n".to_vec(),
+            b"Host: a\r\n".into(),
+            b"X: 1\r\n".into(),
+        ];
+        for piece in 1..=head.len() {
+            let (lines, found) = run(head, piece);
+            assert_eq!(found, Ok(Found::End(head.len() - 4)), "{piece}");
+            assert_eq!(lines, expected, "{piece}");
+        }
+    }
+
+    #[test]
+    fn a_head_that_drips_is_looked_at_once() {
+        let line = [b"X: ".as_slice(), &[b'y'; 1_000], b"\r\n"].concat();
+        let head = line.repeat(64);
+        let mut scan = Scan::default();
+        for len in 1..=head.len() {
+            let before = scan.looked;
+            scan.run(&head[..len], |_| Ok(())).unwrap();
+            assert!(scan.looked >= before, "never back");
+            assert!(len - scan.looked <= 1, "never more than a lone CR is left");
+        }
+        assert_eq!(scan.lines, 64);
+    }
+
+    #[test]
+    fn a_control_character_ends_the_scan() {
+        for (text, rule) in [
+            (b"a\nb".as_slice(), Malformed::BareLf),
+            (b"a\rb", Malformed::BareCr),
+            (b"a\0b", Malformed::ControlCharacter),
+            (b"a\x7fb", Malformed::ControlCharacter),
+        ] {
+            for piece in 1..=text.len() {
+                assert_eq!(run(text, piece).1, Err(rule));
+            }
+        }
+        assert_eq!(run(b"a\tb\xff", 1).1, Ok(Found::First));
+    }
+}
