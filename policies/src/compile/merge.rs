@@ -26,7 +26,7 @@ macro_rules! raw_set {
             }
         }
 
-        const KEYS: &[&str] = &[$(stringify!($key),)*];
+        pub(super) const KEYS: &[&str] = &[$(stringify!($key),)*];
 
         fn take(tree: &BTreeMap<String, (Key, Node)>, faults: &mut Vec<Fault>) -> RawSet {
             RawSet { $($key: one(tree, stringify!($key), faults),)* }
@@ -58,7 +58,7 @@ raw_set! {
 
 /// Keys of the vocabulary that nothing answers to yet. They are refused rather
 /// than read and ignored.
-const NOT_YET: &[&str] = &[
+pub(super) const NOT_YET: &[&str] = &[
     "authentication",
     "cache",
     "circuit_breaker",

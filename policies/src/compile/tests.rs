@@ -39,6 +39,17 @@ fn the_shipped_set_means_what_its_golden_says() {
 }
 
 #[test]
+fn every_top_level_key_is_documented() {
+    let docs = include_str!("../../../docs/policies.md");
+    for key in merge::KEYS.iter().chain(merge::NOT_YET) {
+        assert!(
+            docs.contains(&format!("`{key}`")) || docs.contains(&format!("`{key}.")),
+            "{key}"
+        );
+    }
+}
+
+#[test]
 fn files_merge_by_key_and_a_key_in_two_files_names_both() {
     let sources = [
         source("a.yaml", THREE_REGIONS),

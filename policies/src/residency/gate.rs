@@ -315,7 +315,7 @@ impl Permitted {
 
 impl Jurisdiction {
     #[expect(clippy::indexing_slicing, reason = "four classes, four cells")]
-    fn cell(&self, class: DataClass) -> &Cell {
+    pub(super) fn cell(&self, class: DataClass) -> &Cell {
         &self.cells[class.index()]
     }
 

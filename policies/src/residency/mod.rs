@@ -17,6 +17,7 @@ mod obligations;
 mod raw;
 mod set;
 mod tiers;
+mod transfer;
 
 pub(crate) use build::compile;
 pub use class::DataClass;
@@ -32,6 +33,7 @@ pub(crate) use raw::{
     RawUnknownLocation,
 };
 pub use set::RegionSet;
+pub use transfer::{Transfer, TransferAsk, transfer};
 
 #[cfg(test)]
 mod tests;
