@@ -1,7 +1,11 @@
 //! What one decision costs: route, access, limit, classify, law, choice and
 //! receipt, with the shipped policies and with 3 and 300 regions.
 
-#![expect(missing_docs, reason = "criterion's macros make undocumented functions")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a bench that cannot be set up should stop"
+)]
 
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -20,13 +24,34 @@ use meridian_policies::{
 use meridian_wire::{EndStream, HeadLimits, RequestBuilder, RequestHead, Version};
 
 const SHIPPED: [(&str, &str); 9] = [
-    ("regions.yaml", include_str!("../../conf/policies/regions.yaml")),
-    ("latency.yaml", include_str!("../../conf/policies/latency.yaml")),
-    ("traffic.yaml", include_str!("../../conf/policies/traffic.yaml")),
-    ("residency.yaml", include_str!("../../conf/policies/residency.yaml")),
-    ("routes.yaml", include_str!("../../conf/policies/routes.yaml")),
-    ("access.yaml", include_str!("../../conf/policies/access.yaml")),
-    ("limits.yaml", include_str!("../../conf/policies/limits.yaml")),
+    (
+        "regions.yaml",
+        include_str!("../../conf/policies/regions.yaml"),
+    ),
+    (
+        "latency.yaml",
+        include_str!("../../conf/policies/latency.yaml"),
+    ),
+    (
+        "traffic.yaml",
+        include_str!("../../conf/policies/traffic.yaml"),
+    ),
+    (
+        "residency.yaml",
+        include_str!("../../conf/policies/residency.yaml"),
+    ),
+    (
+        "routes.yaml",
+        include_str!("../../conf/policies/routes.yaml"),
+    ),
+    (
+        "access.yaml",
+        include_str!("../../conf/policies/access.yaml"),
+    ),
+    (
+        "limits.yaml",
+        include_str!("../../conf/policies/limits.yaml"),
+    ),
     ("geo.yaml", include_str!("../../conf/policies/geo.yaml")),
     ("waf.yaml", include_str!("../../conf/policies/waf.yaml")),
 ];
@@ -34,39 +59,52 @@ const SHIPPED: [(&str, &str); 9] = [
 /// The shipped set with another number of regions: the first ones, then more
 /// of them, spread over the globe.
 fn policies(regions: usize) -> Snapshot {
-    let mut blocks: Vec<String> = SHIPPED[0].1.split("\n  - id: ").map(str::to_owned).collect();
+    let mut blocks: Vec<String> = SHIPPED[0]
+        .1
+        .split("\n  - id: ")
+        .map(str::to_owned)
+        .collect();
     let mut text = blocks.remove(0);
     for at in 0..regions {
-        match blocks.get(at) {
-            Some(block) => {
-                let _ = write!(text, "\n  - id: {block}");
-            }
-            None => {
-                let (lat, lon) = (at % 120, at * 7 % 360);
-                let _ = write!(
-                    text,
-                    "\n  - {{ id: extra-{at}, location: {{ country: DE, lat: {}, lon: {} }}, \
-                     capacity: 1000, endpoints: ['http://extra-{at}:80'] }}",
-                    lat.cast_signed() - 60,
-                    lon.cast_signed() - 180,
-                );
-            }
+        if let Some(block) = blocks.get(at) {
+            let _ = write!(text, "\n  - id: {block}");
+            continue;
         }
+        let (lat, lon) = (
+            (at % 120).cast_signed() - 60,
+            (at * 7 % 360).cast_signed() - 180,
+        );
+        let _ = write!(
+            text,
+            "\n  - {{ id: extra-{at}, location: {{ country: DE, lat: {lat}, lon: {lon} }}, \
+             capacity: 1000, endpoints: ['http://extra-{at}:80'] }}",
+        );
     }
     text.push('\n');
     let mut files: Vec<SourceFile> = SHIPPED
         .iter()
-        .map(|(path, text)| SourceFile { path: (*path).to_owned(), text: (*text).to_owned() })
+        .map(|(path, text)| SourceFile {
+            path: (*path).to_owned(),
+            text: (*text).to_owned(),
+        })
         .collect();
     files[0].text = text;
     if regions < blocks.len() {
-        // Rows of regions that are not there would be faults.
-        files[1].text =
-            "latency_matrix: { europe-west1: { us-central1: 120, asia-southeast1: 160 } }\n".to_owned();
+        // Rows of regions that are not there would be faults: by distance then.
+        files[1].text.clear();
     }
-    let place = EdgePlace { region: "us-central1" };
+    let place = EdgePlace {
+        region: "us-central1",
+    };
     Snapshot::compile(&files, &References::NONE, &place).unwrap_or_else(|faults| {
-        panic!("{}", faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+        panic!(
+            "{}",
+            faults
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join("\n")
+        )
     })
 }
 
@@ -74,7 +112,11 @@ fn head(path: &str) -> RequestHead {
     let mut head = RequestHead::new();
     let mut builder = RequestBuilder::new(&mut head, Version::Http2, HeadLimits::default());
     builder.method("GET").unwrap().scheme("https").unwrap();
-    builder.authority("edge.example").unwrap().path(path).unwrap();
+    builder
+        .authority("edge.example")
+        .unwrap()
+        .path(path)
+        .unwrap();
     for (name, value) in [("accept", "application/json"), ("user-agent", "bench/1.0")] {
         builder.field(name.as_bytes(), value.as_bytes()).unwrap();
     }
@@ -116,7 +158,12 @@ impl Rig {
     fn new(regions: usize) -> Self {
         let snapshot = policies(regions);
         let view = State::new().reconcile(&snapshot, Tick(1));
-        Self { snapshot, view, limits: LimitState::new(262_144), tried: Tried::new() }
+        Self {
+            snapshot,
+            view,
+            limits: LimitState::new(262_144),
+            tried: Tried::new(),
+        }
     }
 
     /// What the proxy does before it connects, and the receipt.
@@ -125,31 +172,55 @@ impl Rig {
         receipt.client = facts.client;
         receipt.location = facts.location;
         receipt.draw = draw;
-        let Some((index, route)) = self.snapshot.route(facts.head) else { return };
+        let Some((index, route)) = self.snapshot.route(facts.head) else {
+            return;
+        };
         receipt.route = Some(index);
         if access::check(&self.snapshot, facts).is_err() {
             return;
         }
-        receipt.limit = Some(limits::check(&self.snapshot, &self.limits, facts, route, now));
+        receipt.limit = Some(limits::check(
+            &self.snapshot,
+            &self.limits,
+            facts,
+            route,
+            now,
+        ));
         let classified = classify(&self.snapshot, route, facts);
         receipt.classified = Some(classified);
-        let Ok(permitted) = eligible(&self.snapshot, route, facts, classified) else { return };
+        let Ok(permitted) = eligible(&self.snapshot, route, facts, classified) else {
+            return;
+        };
         receipt.permitted = Some(permitted);
         receipt.jurisdiction = permitted.jurisdiction();
         let tried = &self.tried;
-        let ask = Ask { facts, permitted: &permitted, tried, affinity: None, now, draw };
+        let ask = Ask {
+            facts,
+            permitted: &permitted,
+            tried,
+            affinity: None,
+            now,
+            draw,
+        };
         if let Ok(choice) = select(&self.snapshot, &self.view, &ask, &mut receipt.candidates) {
             receipt.affinity = choice.affinity();
-            receipt.verdict = Verdict::Forward { region: choice.region() };
+            receipt.verdict = Verdict::Forward {
+                region: choice.region(),
+            };
         }
     }
 }
 
 fn decisions(criterion: &mut Criterion) {
     let head = head("/v3/echo");
-    let cases = [("country", german(None)), ("point", german(Point::new(52.5, 13.4)))];
+    let cases = [
+        ("country", german(None)),
+        ("point", german(Point::new(52.5, 13.4))),
+    ];
     let mut group = criterion.benchmark_group("decision");
-    group.sample_size(50).measurement_time(Duration::from_secs(3));
+    group
+        .sample_size(50)
+        .measurement_time(Duration::from_secs(3));
     for regions in [3, 11, 300] {
         let rig = Rig::new(regions);
         for (name, location) in &cases {
@@ -174,7 +245,9 @@ fn choices(criterion: &mut Criterion) {
     let head = head("/v3/echo");
     let facts = facts(&head, german(None), 0);
     let mut group = criterion.benchmark_group("select");
-    group.sample_size(50).measurement_time(Duration::from_secs(3));
+    group
+        .sample_size(50)
+        .measurement_time(Duration::from_secs(3));
     for regions in [3, 11, 300] {
         let rig = Rig::new(regions);
         let (_, route) = rig.snapshot.route(&head).unwrap();
@@ -187,7 +260,14 @@ fn choices(criterion: &mut Criterion) {
                 draw = draw.wrapping_add(1);
                 let now = Tick(draw * 50_000);
                 let (tried, permitted) = (&rig.tried, &permitted);
-                let ask = Ask { facts: &facts, permitted, tried, affinity: None, now, draw };
+                let ask = Ask {
+                    facts: &facts,
+                    permitted,
+                    tried,
+                    affinity: None,
+                    now,
+                    draw,
+                };
                 select(&rig.snapshot, &rig.view, black_box(&ask), &mut candidates)
             });
         });
@@ -199,7 +279,11 @@ fn outcomes(criterion: &mut Criterion) {
     let rig = Rig::new(11);
     let endpoint = meridian_policies::EndpointIndex(1);
     let first_byte = Some(Duration::from_millis(120));
-    let report = AttemptReport { outcome: AttemptOutcome::Success, connect: None, first_byte };
+    let report = AttemptReport {
+        outcome: AttemptOutcome::Success,
+        connect: None,
+        first_byte,
+    };
     let mut request = 0u64;
     criterion.bench_function("outcome", |bencher| {
         bencher.iter(|| {
@@ -207,7 +291,8 @@ fn outcomes(criterion: &mut Criterion) {
             let now = Tick(request * 50_000);
             rig.view.begin(endpoint, now);
             rig.view.end(endpoint);
-            rig.view.record(&rig.snapshot, endpoint, black_box(&report), now)
+            rig.view
+                .record(&rig.snapshot, endpoint, black_box(&report), now)
         });
     });
 }

@@ -7,22 +7,33 @@ use serde_json::{Value, json};
 
 use super::{explained, names};
 use crate::limits::LimitVerdict;
-use crate::{AttemptOutcome, Receipt, Snapshot, Verdict};
+use crate::{AttemptOutcome, Obligation, Receipt, Snapshot, Verdict};
 
 /// A receipt with its names, looked up in the snapshot it was made with.
 /// Indices of another snapshot come out as `null` or are left out.
 pub fn receipt_json(snapshot: &Snapshot, receipt: &Receipt) -> Value {
     let (region, status, reason) = match receipt.verdict {
-        Verdict::Forward { region } => {
-            (snapshot.regions().get(region.index()).map(|region| &region.id), None, None)
-        }
+        Verdict::Forward { region } => (
+            snapshot
+                .regions()
+                .get(region.index())
+                .map(|region| &region.id),
+            None,
+            None,
+        ),
         Verdict::Refuse { status, reason } => (None, Some(status), Some(reason.name())),
         Verdict::Answer | Verdict::Undecided => (None, None, None),
     };
     let permitted = receipt.permitted.as_ref();
-    let obligations = permitted.zip(snapshot_region(receipt)).map(|(permitted, region)| {
-        permitted.obligations(region).iter().map(|one| one.as_str()).collect::<Vec<_>>()
-    });
+    let obligations = permitted
+        .zip(snapshot_region(receipt))
+        .map(|(permitted, region)| {
+            permitted
+                .obligations(region)
+                .iter()
+                .map(Obligation::as_str)
+                .collect::<Vec<_>>()
+        });
     json!({
         "request_id": receipt.request_id.as_str(),
         "generation": receipt.generation,
@@ -120,7 +131,10 @@ fn at(unix_ms: u64) -> String {
     let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
     let mut out = String::with_capacity(24);
     // Writing to a string cannot fail.
-    let _ = write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z");
+    let _ = write!(
+        out,
+        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z"
+    );
     out
 }
 
@@ -134,7 +148,11 @@ fn civil(days: u64) -> (u64, u64, u64) {
     let of_year = of_era - (365 * year + year / 4 - year / 100);
     let shifted = (5 * of_year + 2) / 153;
     let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
     (year + era * 400 + u64::from(month <= 2), month, day)
 }
 

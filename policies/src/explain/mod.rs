@@ -15,7 +15,10 @@ use serde_json::Value;
 use crate::regions::{Ask, Candidate, NoRegion, Removal, Terms, Tried, select};
 use crate::residency::{Classified, Permitted, classify, eligible};
 use crate::state::View;
-use crate::{Facts, RegionIndex, RejectReason, Route, RouteAction, Snapshot, Tick, Verdict, access};
+use crate::{
+    Facts, Obligation, RegionIndex, RejectReason, Route, RouteAction, Snapshot, Tick, Verdict,
+    access,
+};
 
 pub use json::receipt_json;
 
@@ -68,7 +71,10 @@ pub struct ExplainedCandidate {
 }
 
 /// Decides on `facts` as the request path would, and says why.
-#[expect(clippy::too_many_arguments, reason = "the five things a decision depends on")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the five things a decision depends on"
+)]
 pub fn explain(
     snapshot: &Snapshot,
     view: &View,
@@ -76,7 +82,13 @@ pub fn explain(
     now: Tick,
     draw: u64,
 ) -> Explanation {
-    let question = Question { snapshot, view, facts, now, draw };
+    let question = Question {
+        snapshot,
+        view,
+        facts,
+        now,
+        draw,
+    };
     let mut explanation = Explanation::blank(facts.location);
     question.answer(&mut explanation);
     explanation
@@ -130,8 +142,9 @@ impl Question<'_> {
     }
 
     fn choose(&self, permitted: &Permitted, out: &mut Explanation) {
-        out.jurisdiction =
-            permitted.jurisdiction().map(|at| self.snapshot.jurisdiction_id(at).to_owned());
+        out.jurisdiction = permitted
+            .jurisdiction()
+            .map(|at| self.snapshot.jurisdiction_id(at).to_owned());
         out.permitted = names(self.snapshot, permitted);
         let mut candidates = Vec::new();
         let ask = Ask {
@@ -146,14 +159,18 @@ impl Question<'_> {
         out.candidates = explained(self.snapshot, &candidates);
         match chosen {
             Ok(choice) => {
-                out.verdict = Verdict::Forward { region: choice.region() }.as_str();
+                out.verdict = Verdict::Forward {
+                    region: choice.region(),
+                }
+                .as_str();
                 out.region = Some(self.snapshot.region(choice.region()).id.clone());
                 out.endpoint = Some(self.snapshot.endpoint(choice.endpoint()).id.clone());
                 let obligations = permitted.obligations(choice.region());
-                out.obligations = obligations.iter().map(|one| one.as_str()).collect();
+                out.obligations = obligations.iter().map(Obligation::as_str).collect();
             }
             Err(none) => {
-                let (NoRegion::AllDown { retry_after } | NoRegion::Exhausted { retry_after }) = none;
+                let (NoRegion::AllDown { retry_after } | NoRegion::Exhausted { retry_after }) =
+                    none;
                 out.retry_after_s = Some(retry_after.as_secs().max(1));
                 let detail = "every permitted region is down, drained or without endpoints";
                 out.refuse(RejectReason::NoHealthyRegion, detail.to_owned());
@@ -194,7 +211,11 @@ impl Explanation {
     }
 
     fn refuse(&mut self, reason: RejectReason, detail: String) {
-        self.verdict = Verdict::Refuse { status: reason.status(), reason }.as_str();
+        self.verdict = Verdict::Refuse {
+            status: reason.status(),
+            reason,
+        }
+        .as_str();
         self.status = Some(reason.status());
         self.reason = Some(reason.name());
         self.detail = Some(detail);
@@ -208,7 +229,12 @@ impl Explanation {
 }
 
 fn outside(region: RegionIndex, removal: Removal) -> Candidate {
-    Candidate { region, removed_by: Some(removal), score: 0.0, terms: Terms::default() }
+    Candidate {
+        region,
+        removed_by: Some(removal),
+        score: 0.0,
+        terms: Terms::default(),
+    }
 }
 
 /// Ids of what the law allows.

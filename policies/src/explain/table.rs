@@ -20,14 +20,22 @@ pub(super) fn render(of: &Explanation) -> String {
     line(&mut out, "try again", &retry.unwrap_or_default());
     line(&mut out, "client in", &place(&of.location));
     line(&mut out, "route", of.route.as_deref().unwrap_or_default());
-    let class = of.data_class.map(|class| {
-        format!("{class}, said by: {}", of.data_class_by.unwrap_or("nobody"))
-    });
+    let class = of
+        .data_class
+        .map(|class| format!("{class}, said by: {}", of.data_class_by.unwrap_or("nobody")));
     line(&mut out, "data class", &class.unwrap_or_default());
-    line(&mut out, "jurisdiction", of.jurisdiction.as_deref().unwrap_or_default());
+    line(
+        &mut out,
+        "jurisdiction",
+        of.jurisdiction.as_deref().unwrap_or_default(),
+    );
     line(&mut out, "law allows", &listed(of));
     line(&mut out, "obligations", &of.obligations.join(", "));
-    line(&mut out, "endpoint", of.endpoint.as_deref().unwrap_or_default());
+    line(
+        &mut out,
+        "endpoint",
+        of.endpoint.as_deref().unwrap_or_default(),
+    );
     if !of.candidates.is_empty() {
         candidates(&mut out, of);
     }
@@ -50,16 +58,35 @@ fn line(out: &mut String, name: &str, value: &str) {
 }
 
 fn place(location: &Value) -> String {
-    let text = |key: &str| location.get(key).and_then(Value::as_str).unwrap_or_default();
+    let text = |key: &str| {
+        location
+            .get(key)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
     let named = [text("city"), text("country")];
     let named: Vec<&str> = named.into_iter().filter(|part| !part.is_empty()).collect();
-    let named = if named.is_empty() { "an unknown place".to_owned() } else { named.join(", ") };
-    format!("{named} (source: {}, certainty: {})", text("source"), text("certainty"))
+    let named = if named.is_empty() {
+        "an unknown place".to_owned()
+    } else {
+        named.join(", ")
+    };
+    format!(
+        "{named} (source: {}, certainty: {})",
+        text("source"),
+        text("certainty")
+    )
 }
 
 /// The chosen one first, then by score, then by what took them out.
 fn candidates(out: &mut String, of: &Explanation) {
-    let width = of.candidates.iter().map(|one| one.region.len()).max().unwrap_or(0).max(6);
+    let width = of
+        .candidates
+        .iter()
+        .map(|one| one.region.len())
+        .max()
+        .unwrap_or(0)
+        .max(6);
     let mut sorted: Vec<&ExplainedCandidate> = of.candidates.iter().collect();
     let chosen = |one: &ExplainedCandidate| of.region.as_deref() == Some(one.region.as_str());
     sorted.sort_by(|a, b| {

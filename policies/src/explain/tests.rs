@@ -6,21 +6,34 @@ use crate::{Receipt, RuleFamily, ShortId};
 fn explained_for(world: &World, country: &str, path: &str, class: Option<&str>) -> Explanation {
     let fields: Vec<(&str, &str)> = class.iter().map(|class| ("x-data-class", *class)).collect();
     let head = head("GET", path, &fields);
-    explain(&world.snapshot, &world.view, &facts(&head, located(country)), world.now, 0)
+    explain(
+        &world.snapshot,
+        &world.view,
+        &facts(&head, located(country)),
+        world.now,
+        0,
+    )
 }
 
 #[test]
 fn a_german_request_is_explained() {
     let world = World::new(shipped());
     let found = explained_for(&world, "DE", "/mcp", Some("tier_1_pii"));
-    assert_eq!((found.verdict, found.region.as_deref()), ("forward", Some("europe-west1")));
+    assert_eq!(
+        (found.verdict, found.region.as_deref()),
+        ("forward", Some("europe-west1"))
+    );
     assert_eq!((found.status, found.reason), (None, None));
     assert_eq!(found.permitted, ["europe-west1", "europe-west4"]);
     assert_eq!(found.data_class, Some("tier_1_pii"));
     assert_eq!(found.jurisdiction.as_deref(), Some("eu"));
     assert_eq!(found.route.as_deref(), Some("mcp"));
     assert_eq!(found.candidates.len(), 11);
-    let us = found.candidates.iter().find(|one| one.region == "us-central1").unwrap();
+    let us = found
+        .candidates
+        .iter()
+        .find(|one| one.region == "us-central1")
+        .unwrap();
     assert_eq!(us.removed_by, Some("law"));
 }
 
@@ -28,9 +41,18 @@ fn a_german_request_is_explained() {
 fn refusals_name_status_reason_and_what_is_needed() {
     let world = World::new(shipped());
     let law = explained_for(&world, "CN", "/mcp", Some("tier_1_pii"));
-    assert_eq!((law.verdict, law.status, law.reason), ("refuse", Some(451), Some("residency")));
+    assert_eq!(
+        (law.verdict, law.status, law.reason),
+        ("refuse", Some(451), Some("residency"))
+    );
     assert!(law.detail.as_ref().unwrap().contains("needed"), "{law:?}");
-    assert!(law.permitted.is_empty() && law.candidates.iter().all(|one| one.removed_by == Some("law")));
+    assert!(
+        law.permitted.is_empty()
+            && law
+                .candidates
+                .iter()
+                .all(|one| one.removed_by == Some("law"))
+    );
     let lost = explained_for(&world, "DE", "/nowhere", None);
     assert_eq!((lost.status, lost.reason), (Some(404), Some("no-route")));
 }
@@ -41,11 +63,19 @@ fn a_region_that_is_down_is_a_503_and_the_law_still_lists_it() {
     for region in ["europe-west1", "europe-west4"] {
         for _ in 0..3 {
             let outcome = ProbeOutcome::Down(ProbeFailure::Connect);
-            world.view.record_probe(&world.snapshot, world.endpoint(region, 0), outcome, world.now);
+            world.view.record_probe(
+                &world.snapshot,
+                world.endpoint(region, 0),
+                outcome,
+                world.now,
+            );
         }
     }
     let found = explained_for(&world, "DE", "/mcp", Some("tier_1_pii"));
-    assert_eq!((found.status, found.reason), (Some(503), Some("no-healthy-region")));
+    assert_eq!(
+        (found.status, found.reason),
+        (Some(503), Some("no-healthy-region"))
+    );
     assert_eq!(found.permitted, ["europe-west1", "europe-west4"]);
     assert_eq!(found.retry_after_s, Some(20));
 }
@@ -54,7 +84,10 @@ fn a_region_that_is_down_is_a_503_and_the_law_still_lists_it() {
 fn the_edges_own_answers_are_neither_forwarded_nor_refused() {
     let world = World::new(shipped());
     let found = explained_for(&world, "DE", "/v3/health", None);
-    assert_eq!((found.verdict, found.status, found.region), ("answer", Some(200), None));
+    assert_eq!(
+        (found.verdict, found.status, found.region),
+        ("answer", Some(200), None)
+    );
 }
 
 #[test]
@@ -62,7 +95,16 @@ fn the_json_has_the_keys_that_users_rely_on() {
     let world = World::new(shipped());
     let found = explained_for(&world, "DE", "/mcp", None);
     let json = serde_json::to_value(&found).unwrap();
-    for key in ["verdict", "region", "status", "reason", "location", "data_class", "permitted", "candidates"] {
+    for key in [
+        "verdict",
+        "region",
+        "status",
+        "reason",
+        "location",
+        "data_class",
+        "permitted",
+        "candidates",
+    ] {
         assert!(json.get(key).is_some(), "{key}");
     }
     let candidate = &json["candidates"][1];
@@ -79,13 +121,32 @@ fn the_json_has_the_keys_that_users_rely_on() {
 fn the_table_puts_the_chosen_region_first() {
     let world = World::new(shipped());
     let table = explained_for(&world, "DE", "/mcp", Some("tier_2_personal")).to_table();
-    assert!(table.starts_with("verdict       forward to europe-west1\n"), "{table}");
-    assert!(table.contains("client in     DE (source: embedded, certainty: country)"), "{table}");
-    let rows: Vec<&str> = table.lines().skip_while(|row| !row.contains("removed by")).skip(1).collect();
+    assert!(
+        table.starts_with("verdict       forward to europe-west1\n"),
+        "{table}"
+    );
+    assert!(
+        table.contains("client in     DE (source: embedded, certainty: country)"),
+        "{table}"
+    );
+    let rows: Vec<&str> = table
+        .lines()
+        .skip_while(|row| !row.contains("removed by"))
+        .skip(1)
+        .collect();
     assert_eq!(rows.len(), 11, "{table}");
-    assert!(rows[0].starts_with("> europe-west1") && rows[0].ends_with('-'), "{table}");
-    assert!(rows[1].starts_with("  europe-west4") && rows[10].ends_with("law"), "{table}");
-    assert!(table.lines().all(|row| row.chars().count() <= 100), "{table}");
+    assert!(
+        rows[0].starts_with("> europe-west1") && rows[0].ends_with('-'),
+        "{table}"
+    );
+    assert!(
+        rows[1].starts_with("  europe-west4") && rows[10].ends_with("law"),
+        "{table}"
+    );
+    assert!(
+        table.lines().all(|row| row.chars().count() <= 100),
+        "{table}"
+    );
 }
 
 #[test]
@@ -97,9 +158,15 @@ fn a_receipt_is_shown_with_names() {
     receipt.request_id = ShortId::new("4bf92f3577b34da6a3ce929d0e0e4736");
     receipt.location = located("DE");
     receipt.candidates = answer.candidates;
-    receipt.verdict = Verdict::Forward { region: choice.region() };
-    receipt.attempts.add(choice.endpoint(), AttemptOutcome::ServerError(503));
-    receipt.attempts.add(choice.endpoint(), AttemptOutcome::Success);
+    receipt.verdict = Verdict::Forward {
+        region: choice.region(),
+    };
+    receipt
+        .attempts
+        .add(choice.endpoint(), AttemptOutcome::ServerError(503));
+    receipt
+        .attempts
+        .add(choice.endpoint(), AttemptOutcome::Success);
     receipt.rules.add(RuleFamily::Waf, "sqli");
     receipt.status = 200;
     receipt.draw = u64::MAX;
@@ -108,7 +175,10 @@ fn a_receipt_is_shown_with_names() {
     assert_eq!(json["region"], "europe-west1");
     assert_eq!(json["status"], 200);
     assert_eq!(json["request_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
-    assert_eq!(json["draw"], "18446744073709551615", "as text: JSON numbers are not that wide");
+    assert_eq!(
+        json["draw"], "18446744073709551615",
+        "as text: JSON numbers are not that wide"
+    );
     assert_eq!(json["attempts"][0]["status"], 503);
     assert_eq!(json["attempts"][1]["outcome"], "success");
     assert_eq!(json["rules"][0]["id"], "sqli");
@@ -120,11 +190,17 @@ fn a_receipt_is_shown_with_names() {
 fn a_receipt_of_another_snapshot_loses_names_and_nothing_else() {
     let small = compile("regions: [{ id: a }]");
     let mut receipt = Receipt::new();
-    receipt.verdict = Verdict::Forward { region: RegionIndex(9) };
-    receipt.attempts.add(crate::EndpointIndex(9), AttemptOutcome::Reset);
+    receipt.verdict = Verdict::Forward {
+        region: RegionIndex(9),
+    };
+    receipt
+        .attempts
+        .add(crate::EndpointIndex(9), AttemptOutcome::Reset);
     receipt.route = Some(crate::RouteIndex(99));
     receipt.jurisdiction = Some(crate::JurisdictionIndex(99));
-    receipt.candidates.push(outside(RegionIndex(9), Removal::Law));
+    receipt
+        .candidates
+        .push(outside(RegionIndex(9), Removal::Law));
     let json = receipt_json(&small, &receipt);
     assert!(json["region"].is_null() && json["route"].is_null());
     assert_eq!(json["candidates"].as_array().unwrap().len(), 0);

@@ -40,9 +40,17 @@ impl OutlierPolicy {
     fn compile(raw: &RawOutlierDetection, ctx: &mut CompileContext<'_>) -> Self {
         let shipped = Self::default();
         let base = span(raw.base_ejection_time, shipped.base_ejection_time, ctx);
-        let longest = span(raw.max_ejection_time, shipped.max_ejection_time.max(base), ctx);
+        let longest = span(
+            raw.max_ejection_time,
+            shipped.max_ejection_time.max(base),
+            ctx,
+        );
         if let Some(given) = raw.max_ejection_time.filter(|_| longest < base) {
-            ctx.error_help(given.at, "the longest ejection is shorter than the first", "make it at least `base_ejection_time`");
+            ctx.error_help(
+                given.at,
+                "the longest ejection is shorter than the first",
+                "make it at least `base_ejection_time`",
+            );
         }
         Self {
             consecutive_errors: count(raw.consecutive_errors, shipped.consecutive_errors, ctx),
@@ -60,17 +68,27 @@ impl HealthCheck {
     /// Compiles `health_check`; faults leave the default in their place.
     fn compile(raw: &RawHealthCheck, ctx: &mut CompileContext<'_>) -> Self {
         match raw {
-            RawHealthCheck::Off => Self { mode: ProbeMode::Off, ..Self::default() },
+            RawHealthCheck::Off => Self {
+                mode: ProbeMode::Off,
+                ..Self::default()
+            },
             RawHealthCheck::On(probe) => Self::probe(probe, ctx),
         }
     }
 
     fn probe(raw: &RawProbe, ctx: &mut CompileContext<'_>) -> Self {
         let shipped = Self::default();
-        let path = raw.path.as_ref().map_or(shipped.path.as_str(), |path| path.value.as_str());
+        let path = raw
+            .path
+            .as_ref()
+            .map_or(shipped.path.as_str(), |path| path.value.as_str());
         let sane = path.starts_with('/') && path.len() <= 1_024 && path.bytes().all(is_target);
         if let Some(given) = raw.path.as_ref().filter(|_| !sane) {
-            ctx.error_help(given.at, "not a path", "begin with `/`, no spaces, as in `/v3/health`");
+            ctx.error_help(
+                given.at,
+                "not a path",
+                "begin with `/`, no spaces, as in `/v3/health`",
+            );
         }
         Self {
             mode: ProbeMode::Active,

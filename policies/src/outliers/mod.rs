@@ -45,7 +45,7 @@ impl Default for OutlierPolicy {
             consecutive_errors: 5,
             interval: Duration::from_secs(10),
             base_ejection_time: Duration::from_secs(30),
-            max_ejection_time: Duration::from_secs(300),
+            max_ejection_time: Duration::from_mins(5),
             max_ejection_percent: 50,
             panic_threshold: 0,
             slow_start: Duration::from_secs(30),
@@ -121,7 +121,10 @@ mod tests {
         for (endpoints, most) in [(1, 1), (2, 1), (3, 1), (4, 2), (4_096, 2_048)] {
             assert_eq!(policy.ejected_max(endpoints), most, "{endpoints}");
         }
-        let never = OutlierPolicy { max_ejection_percent: 0, ..policy };
+        let never = OutlierPolicy {
+            max_ejection_percent: 0,
+            ..policy
+        };
         assert_eq!(never.ejected_max(10), 0);
     }
 
@@ -129,7 +132,10 @@ mod tests {
     fn panic_is_off_unless_asked_for() {
         let policy = OutlierPolicy::default();
         assert!(!policy.panics(0, 4));
-        let policy = OutlierPolicy { panic_threshold: 25, ..policy };
+        let policy = OutlierPolicy {
+            panic_threshold: 25,
+            ..policy
+        };
         assert!(policy.panics(1, 4) && !policy.panics(2, 4));
     }
 }

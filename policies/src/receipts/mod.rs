@@ -138,7 +138,10 @@ impl Receipt {
     pub fn reset(&mut self) {
         let mut candidates = std::mem::take(&mut self.candidates);
         candidates.clear();
-        *self = Self { candidates, ..Self::default() };
+        *self = Self {
+            candidates,
+            ..Self::default()
+        };
     }
 }
 
@@ -182,7 +185,10 @@ impl RuleHits {
     pub fn add(&mut self, family: RuleFamily, id: &str) {
         let at = usize::try_from(self.count).unwrap_or(usize::MAX);
         if let Some(slot) = self.hits.get_mut(at) {
-            *slot = Some(RuleHit { family, id: ShortName::new(id) });
+            *slot = Some(RuleHit {
+                family,
+                id: ShortName::new(id),
+            });
         }
         self.count = self.count.saturating_add(1);
     }
@@ -251,7 +257,9 @@ mod tests {
         };
         receipt.candidates.extend([candidate; 300]);
         receipt.request_id = ShortId::new("abc");
-        receipt.attempts.add(EndpointIndex(1), AttemptOutcome::Success);
+        receipt
+            .attempts
+            .add(EndpointIndex(1), AttemptOutcome::Success);
         receipt.status = 200;
         receipt.reset();
         assert!(receipt.candidates.is_empty() && receipt.candidates.capacity() >= 300);
@@ -267,7 +275,13 @@ mod tests {
             attempts.add(EndpointIndex(3), AttemptOutcome::ConnectFailed);
             rules.add(RuleFamily::Waf, "942100");
         }
-        assert_eq!((attempts.iter().count(), attempts.count()), (RECEIPT_ATTEMPTS_MAX, 100));
-        assert_eq!((rules.iter().count(), rules.count()), (RECEIPT_RULES_MAX, 100));
+        assert_eq!(
+            (attempts.iter().count(), attempts.count()),
+            (RECEIPT_ATTEMPTS_MAX, 100)
+        );
+        assert_eq!(
+            (rules.iter().count(), rules.count()),
+            (RECEIPT_RULES_MAX, 100)
+        );
     }
 }

@@ -15,7 +15,10 @@ pub struct ShortText<const N: usize> {
 
 impl<const N: usize> Default for ShortText<N> {
     fn default() -> Self {
-        Self { bytes: [0; N], len: 0 }
+        Self {
+            bytes: [0; N],
+            len: 0,
+        }
     }
 }
 
@@ -50,7 +53,10 @@ mod tests {
 
     #[test]
     fn a_text_that_fits_comes_back_as_it_was() {
-        assert_eq!(ShortId::new("4bf92f3577b34da6").as_str(), "4bf92f3577b34da6");
+        assert_eq!(
+            ShortId::new("4bf92f3577b34da6").as_str(),
+            "4bf92f3577b34da6"
+        );
         assert_eq!(ShortId::new("").as_str(), "");
     }
 

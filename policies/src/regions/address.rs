@@ -28,7 +28,9 @@ pub(crate) fn parse(url: &str) -> Result<Address, (&'static str, &'static str)> 
             "use `http://` inside a private network or a mesh",
         ));
     }
-    let rest = url.strip_prefix("http://").ok_or(("the address has no `http://`", EXAMPLE))?;
+    let rest = url
+        .strip_prefix("http://")
+        .ok_or(("the address has no `http://`", EXAMPLE))?;
     let authority = rest.strip_suffix('/').unwrap_or(rest);
     if authority.contains('@') {
         return Err(("the address carries user information", EXAMPLE));
@@ -36,17 +38,24 @@ pub(crate) fn parse(url: &str) -> Result<Address, (&'static str, &'static str)> 
     if authority.contains(['/', '?', '#']) {
         return Err(("the address has a path or a query", EXAMPLE));
     }
-    let (host, port) = split(authority).ok_or(("the address has no valid host and port", EXAMPLE))?;
+    let (host, port) =
+        split(authority).ok_or(("the address has no valid host and port", EXAMPLE))?;
     let port = match port {
         None => 80,
         Some(digits) => number(digits).ok_or(("the port is not 1 to 65535", EXAMPLE))?,
     };
     let host = host.to_ascii_lowercase();
-    let authority = match host.contains(':') {
-        true => format!("[{host}]:{port}"),
-        false => format!("{host}:{port}"),
+    let authority = if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
     };
-    Ok(Address { scheme: Scheme::Http, host, port, authority })
+    Ok(Address {
+        scheme: Scheme::Http,
+        host,
+        port,
+        authority,
+    })
 }
 
 /// Host without brackets, and the text after its colon.
@@ -70,7 +79,10 @@ fn split(authority: &str) -> Option<(&str, Option<&str>)> {
 
 fn number(digits: &str) -> Option<u16> {
     let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
-    plain.then(|| digits.parse().ok()).flatten().filter(|port| *port > 0)
+    plain
+        .then(|| digits.parse().ok())
+        .flatten()
+        .filter(|port| *port > 0)
 }
 
 #[cfg(test)]
@@ -81,9 +93,19 @@ mod tests {
     fn host_port_and_authority_come_out() {
         for (url, host, port, authority) in [
             ("http://10.0.1.5:8443", "10.0.1.5", 8443, "10.0.1.5:8443"),
-            ("http://Backend.internal/", "backend.internal", 80, "backend.internal:80"),
+            (
+                "http://Backend.internal/",
+                "backend.internal",
+                80,
+                "backend.internal:80",
+            ),
             ("http://[::1]:9000", "::1", 9000, "[::1]:9000"),
-            ("http://[2001:DB8::1]", "2001:db8::1", 80, "[2001:db8::1]:80"),
+            (
+                "http://[2001:DB8::1]",
+                "2001:db8::1",
+                80,
+                "[2001:db8::1]:80",
+            ),
         ] {
             let found = parse(url).unwrap();
             assert_eq!((found.host.as_str(), found.port), (host, port), "{url}");
@@ -94,9 +116,24 @@ mod tests {
     #[test]
     fn what_cannot_be_dialled_is_refused() {
         for url in [
-            "", "10.0.1.5:80", "https://a:1", "http://", "http://a:0", "http://a:65536", "http://a:",
-            "http://a:+1", "http://u:p@a:1", "http://a/x", "http://a?x", "http://a#x", "http://::1:80",
-            "http://[::1", "http://[::1]x", "http://[zz]:1", "http://a b:1", "ftp://a:1",
+            "",
+            "10.0.1.5:80",
+            "https://a:1",
+            "http://",
+            "http://a:0",
+            "http://a:65536",
+            "http://a:",
+            "http://a:+1",
+            "http://u:p@a:1",
+            "http://a/x",
+            "http://a?x",
+            "http://a#x",
+            "http://::1:80",
+            "http://[::1",
+            "http://[::1]x",
+            "http://[zz]:1",
+            "http://a b:1",
+            "ftp://a:1",
         ] {
             assert!(parse(url).is_err(), "{url}");
         }
@@ -104,6 +141,11 @@ mod tests {
 
     #[test]
     fn https_says_that_it_is_not_built_yet() {
-        assert!(parse("https://10.0.1.5:8443").unwrap_err().0.contains("not supported yet"));
+        assert!(
+            parse("https://10.0.1.5:8443")
+                .unwrap_err()
+                .0
+                .contains("not supported yet")
+        );
     }
 }

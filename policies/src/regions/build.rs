@@ -9,7 +9,7 @@ use meridian_geo::{Country, Point};
 
 use super::address;
 use super::compiled::{
-    ENDPOINTS_MAX, Endpoint, HotRegion, REGIONS_MAX, Region, Role, CompiledRegions, tag_of,
+    CompiledRegions, ENDPOINTS_MAX, Endpoint, HotRegion, REGIONS_MAX, Region, Role, tag_of,
 };
 use super::failover::FailoverPolicy;
 use super::latency::LatencyMap;
@@ -29,18 +29,35 @@ const LATENCY_MAX_MS: f32 = 10_000.0;
 /// `ctx`.
 pub(crate) fn compile(raw: RawRegions, ctx: &mut CompileContext<'_>) -> CompiledRegions {
     let edge_id = ctx.place.region;
-    let mut built = Build { ctx, regions: Vec::new(), endpoints: Vec::new() };
+    let mut built = Build {
+        ctx,
+        regions: Vec::new(),
+        endpoints: Vec::new(),
+    };
     let shipped = RawScoring::default();
-    let raw_scoring = raw.scoring.as_ref().map_or(&shipped, |scoring| &scoring.value);
-    built.regions(raw.regions.map(|regions| regions.value).unwrap_or_default(), raw_scoring);
-    let listed = raw.latency_matrix.map_or_else(Vec::new, |matrix| built.matrix(&matrix.value));
+    let raw_scoring = raw
+        .scoring
+        .as_ref()
+        .map_or(&shipped, |scoring| &scoring.value);
+    built.regions(
+        raw.regions.map(|regions| regions.value).unwrap_or_default(),
+        raw_scoring,
+    );
+    let listed = raw
+        .latency_matrix
+        .map_or_else(Vec::new, |matrix| built.matrix(&matrix.value));
     let scoring = built.scoring(raw_scoring);
     let failover = raw.traffic_policy.and_then(|policy| policy.value.failover);
     let failover = built.failover(&failover.unwrap_or_default());
-    let Build { regions, endpoints, .. } = built;
+    let Build {
+        regions, endpoints, ..
+    } = built;
     let edge = position(&regions, edge_id);
     let latency = LatencyMap::compile(&regions, &listed, edge);
-    let dearest = regions.iter().filter_map(|r| r.egress_per_gib).fold(0.0, f32::max);
+    let dearest = regions
+        .iter()
+        .filter_map(|r| r.egress_per_gib)
+        .fold(0.0, f32::max);
     CompiledRegions {
         hot: (0u16..)
             .zip(&regions)
@@ -81,13 +98,25 @@ impl Build<'_, '_> {
             let at = region.value.id.at;
             let id = region.value.id.value.clone();
             if self.regions.len() >= REGIONS_MAX {
-                return self.fault(at, "more than 512 regions", "an edge chooses among at most 512");
+                return self.fault(
+                    at,
+                    "more than 512 regions",
+                    "an edge chooses among at most 512",
+                );
             }
             if !is_id(&id) {
-                self.fault(at, "this is no region id", "use letters, digits and `-`, at most 63");
+                self.fault(
+                    at,
+                    "this is no region id",
+                    "use letters, digits and `-`, at most 63",
+                );
             }
             if !seen.insert(id.clone()) {
-                self.fault(at, format!("the region `{id}` is defined twice"), "give it another id");
+                self.fault(
+                    at,
+                    format!("the region `{id}` is defined twice"),
+                    "give it another id",
+                );
                 continue;
             }
             self.region(region.value, scoring);
@@ -99,7 +128,11 @@ impl Build<'_, '_> {
         let index = RegionIndex(u16::try_from(self.regions.len()).unwrap_or(u16::MAX));
         let weight = raw.weight.as_ref().map_or(100, |weight| weight.value);
         if let Some(given) = raw.weight.filter(|weight| weight.value > 100) {
-            self.fault(given.at, "a weight over 100", "write a percentage; 0 makes it a standby");
+            self.fault(
+                given.at,
+                "a weight over 100",
+                "write a percentage; 0 makes it a standby",
+            );
         }
         let role = match raw.role {
             RawRole::Active if weight > 0 => Role::Active,
@@ -109,10 +142,16 @@ impl Build<'_, '_> {
         for endpoint in raw.endpoints {
             self.endpoint(&id, index, endpoint);
         }
-        let (country, city, place) = raw.location.map_or((None, None, None), |l| self.location(l));
+        let (country, city, place) = raw
+            .location
+            .map_or((None, None, None), |l| self.location(l));
         let capacity = self.positive(raw.capacity, "a capacity is requests per second, above 0");
         let egress = self.not_negative(raw.prices.egress_per_gib, "a price is not negative");
-        let ranked = scoring.tie_break.iter().flat_map(|pairs| &pairs.0).find(|(name, _)| name.value == id);
+        let ranked = scoring
+            .tie_break
+            .iter()
+            .flat_map(|pairs| &pairs.0)
+            .find(|(name, _)| name.value == id);
         self.regions.push(Region {
             tie_break: ranked.map_or(0.0, |(_, total)| total.value),
             id,
@@ -132,18 +171,30 @@ impl Build<'_, '_> {
     fn location(&mut self, raw: RawLocation) -> (Option<Country>, Option<String>, Option<Point>) {
         let country = Country::parse(&raw.country.value);
         if country.is_none() {
-            self.fault(raw.country.at, "no such country", "write two letters, as in `BE`");
+            self.fault(
+                raw.country.at,
+                "no such country",
+                "write two letters, as in `BE`",
+            );
         }
         let place = match (&raw.lat, &raw.lon) {
             (Some(lat), Some(lon)) => {
                 let point = Point::new(lat.value, lon.value);
                 if point.is_none() {
-                    self.fault(lat.at, "not on the globe", "`lat` is -90 to 90, `lon` -180 to 180");
+                    self.fault(
+                        lat.at,
+                        "not on the globe",
+                        "`lat` is -90 to 90, `lon` -180 to 180",
+                    );
                 }
                 point
             }
             (Some(one), None) | (None, Some(one)) => {
-                self.fault(one.at, "a place needs both `lat` and `lon`", "write both or neither");
+                self.fault(
+                    one.at,
+                    "a place needs both `lat` and `lon`",
+                    "write both or neither",
+                );
                 None
             }
             (None, None) => country.map(Country::centroid),
@@ -154,16 +205,28 @@ impl Build<'_, '_> {
     fn endpoint(&mut self, region: &str, index: RegionIndex, raw: Spanned<RawEndpoint>) {
         let at = raw.at;
         if self.endpoints.len() >= ENDPOINTS_MAX {
-            return self.fault(at, "more than 4,096 endpoints", "put a balancer in front of some");
+            return self.fault(
+                at,
+                "more than 4,096 endpoints",
+                "put a balancer in front of some",
+            );
         }
         let address = match address::parse(&raw.value.url) {
             Ok(address) => address,
             Err((message, help)) => return self.fault(at, message, help),
         };
-        let id = format!("{region}/{}://{}", address.scheme.as_str(), address.authority);
+        let id = format!(
+            "{region}/{}://{}",
+            address.scheme.as_str(),
+            address.authority
+        );
         let tag = tag_of(&id);
         if self.endpoints.iter().any(|other| other.tag == tag) {
-            return self.fault(at, "this endpoint is listed twice", "list each address once a region");
+            return self.fault(
+                at,
+                "this endpoint is listed twice",
+                "list each address once a region",
+            );
         }
         self.endpoints.push(Endpoint {
             id,
@@ -209,7 +272,11 @@ impl Build<'_, '_> {
         for (region, total) in raw.tie_break.iter().flat_map(|pairs| &pairs.0) {
             self.named(region);
             if !(0.0..=1_000.0).contains(&total.value) {
-                self.fault(total.at, "not a total", "write the sum of the matrix, 0 to 1000");
+                self.fault(
+                    total.at,
+                    "not a total",
+                    "write the sum of the matrix, 0 to 1000",
+                );
             }
         }
         let scoring = self.weighted(&raw.weights);
@@ -219,22 +286,43 @@ impl Build<'_, '_> {
         });
         let brackets = raw.latency_brackets.as_ref().map_or_else(
             || scoring.brackets().to_vec(),
-            |raw| raw.iter().map(|b| Bracket { below_ms: b.below_ms, score: b.score }).collect(),
+            |raw| {
+                raw.iter()
+                    .map(|b| Bracket {
+                        below_ms: b.below_ms,
+                        score: b.score,
+                    })
+                    .collect()
+            },
         );
-        let beyond = raw.beyond.as_ref().map_or(scoring.beyond(), |beyond| beyond.value);
+        let beyond = raw
+            .beyond
+            .as_ref()
+            .map_or(scoring.beyond(), |beyond| beyond.value);
         let at = raw.latency_brackets.as_ref().map(|brackets| brackets.at);
-        let at = at.or(raw.beyond.as_ref().map(|beyond| beyond.at)).unwrap_or_default();
-        scoring.clone().with_curve(curve, brackets, beyond).unwrap_or_else(|| {
-            self.fault(at, "the brackets make no curve", "1 to 16, ascending, scores 0 to 100");
-            scoring
-        })
+        let at = at
+            .or(raw.beyond.as_ref().map(|beyond| beyond.at))
+            .unwrap_or_default();
+        scoring
+            .clone()
+            .with_curve(curve, brackets, beyond)
+            .unwrap_or_else(|| {
+                self.fault(
+                    at,
+                    "the brackets make no curve",
+                    "1 to 16, ascending, scores 0 to 100",
+                );
+                scoring
+            })
     }
 
     fn weighted(&mut self, raw: &RawWeights) -> Scoring {
         let default = Scoring::default();
         let shipped = default.weights();
         let given = [&raw.latency, &raw.load, &raw.compliance, &raw.cost];
-        let at = given.iter().find_map(|weight| weight.as_ref().map(|weight| weight.at));
+        let at = given
+            .iter()
+            .find_map(|weight| weight.as_ref().map(|weight| weight.at));
         let Some(at) = at else { return default };
         let or = |given: &Option<Spanned<f32>>, shipped: f32| given.map_or(shipped, |w| w.value);
         let weights = Terms {
@@ -244,7 +332,11 @@ impl Build<'_, '_> {
             cost: or(&raw.cost, shipped.cost),
         };
         default.clone().with_weights(weights).unwrap_or_else(|| {
-            self.fault(at, "these weights have no sum", "none below 0, at least one above");
+            self.fault(
+                at,
+                "these weights have no sum",
+                "none below 0, at least one above",
+            );
             default
         })
     }
@@ -259,16 +351,28 @@ impl Build<'_, '_> {
             spill_at: self.percent(raw.spill_threshold, shipped.spill_at),
             min_requests: raw.min_requests.unwrap_or(shipped.min_requests),
             dwell: raw.dwell.map_or(shipped.dwell, |span| span.0),
-            failback_delay: raw.failback_delay.map_or(shipped.failback_delay, |span| span.0),
+            failback_delay: raw
+                .failback_delay
+                .map_or(shipped.failback_delay, |span| span.0),
             ramp: raw.ramp.map_or(shipped.ramp, |span| span.0),
         };
         let pairs = [
-            (raw.degraded_threshold, policy.degraded_unhealthy > policy.failed_unhealthy),
-            (raw.degraded_error_threshold, policy.degraded_errors > policy.failed_errors),
+            (
+                raw.degraded_threshold,
+                policy.degraded_unhealthy > policy.failed_unhealthy,
+            ),
+            (
+                raw.degraded_error_threshold,
+                policy.degraded_errors > policy.failed_errors,
+            ),
         ];
         for (given, crossed) in pairs {
             if let Some(given) = given.filter(|_| crossed) {
-                self.fault(given.at, "degraded only after failed", "make it the smaller of the two");
+                self.fault(
+                    given.at,
+                    "degraded only after failed",
+                    "make it the smaller of the two",
+                );
             }
         }
         policy
@@ -321,7 +425,10 @@ fn narrow(index: usize) -> u32 {
 }
 
 fn tags(endpoints: &[Endpoint]) -> Vec<(u64, EndpointIndex)> {
-    let mut tags: Vec<_> = (0u32..).zip(endpoints).map(|(at, e)| (e.tag, EndpointIndex(at))).collect();
+    let mut tags: Vec<_> = (0u32..)
+        .zip(endpoints)
+        .map(|(at, e)| (e.tag, EndpointIndex(at)))
+        .collect();
     tags.sort_unstable();
     tags
 }

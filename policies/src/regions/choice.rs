@@ -112,7 +112,10 @@ impl Tried {
 
     /// Whether this one was tried.
     pub fn contains(&self, endpoint: EndpointIndex) -> bool {
-        self.endpoints.iter().take(self.count).any(|tried| *tried == Some(endpoint))
+        self.endpoints
+            .iter()
+            .take(self.count)
+            .any(|tried| *tried == Some(endpoint))
     }
 }
 

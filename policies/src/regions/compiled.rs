@@ -202,7 +202,9 @@ impl CompiledRegions {
     }
 
     fn is_of(&self, endpoint: &Endpoint, region: &Region) -> bool {
-        self.all.get(endpoint.region.index()).is_some_and(|of| of.id == region.id)
+        self.all
+            .get(endpoint.region.index())
+            .is_some_and(|of| of.id == region.id)
     }
 
     /// The whole matrix, listed and derived, from region to region.

@@ -72,7 +72,9 @@ struct Seen {
 
 impl Seen {
     fn add(&mut self, view: &View, ask: &Ask<'_>, endpoint: EndpointIndex) {
-        let Some(state) = view.endpoint(endpoint) else { return };
+        let Some(state) = view.endpoint(endpoint) else {
+            return;
+        };
         let tried = ask.tried.contains(endpoint);
         let usable = state.is_usable(ask.now);
         self.usable += u32::from(usable);
@@ -100,9 +102,14 @@ pub(super) fn pick(
         return Some(first);
     };
     let cost = |endpoint| {
-        view.endpoint(endpoint).map_or(f32::INFINITY, |state| state.cost(policy, ask.now))
+        view.endpoint(endpoint)
+            .map_or(f32::INFINITY, |state| state.cost(policy, ask.now))
     };
-    Some(if cost(second) < cost(first) { second } else { first })
+    Some(if cost(second) < cost(first) {
+        second
+    } else {
+        first
+    })
 }
 
 /// Two different positions below `count`, by draw.
@@ -116,7 +123,6 @@ fn two_of(count: u32, draw: u64) -> Option<(u32, Option<u32>)> {
 }
 
 /// A number below `count`, by the upper half of a product: no division.
-#[expect(clippy::cast_possible_truncation, reason = "the product's upper half is below `count`")]
 fn below(random: u64, count: u32) -> Option<u32> {
     (count > 0).then(|| (((random >> 32) * u64::from(count)) >> 32) as u32)
 }
@@ -132,14 +138,20 @@ fn nth(
         Supply::Panic(_) => !ask.tried.contains(*endpoint),
         Supply::Some(_) => {
             !ask.tried.contains(*endpoint)
-                && view.endpoint(*endpoint).is_some_and(|state| state.is_usable(ask.now))
+                && view
+                    .endpoint(*endpoint)
+                    .is_some_and(|state| state.is_usable(ask.now))
         }
         Supply::None(_) => false,
     };
     if supply == Supply::All {
         return endpoints.start.checked_add(position).map(EndpointIndex);
     }
-    endpoints.clone().map(EndpointIndex).filter(counts).nth(usize::try_from(position).ok()?)
+    endpoints
+        .clone()
+        .map(EndpointIndex)
+        .filter(counts)
+        .nth(usize::try_from(position).ok()?)
 }
 
 #[cfg(test)]

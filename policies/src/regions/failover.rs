@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::gates::{Gate, is_out};
 use crate::Tick;
 
 /// Thresholds and times of the machine (`traffic_policy.failover`). Shares
@@ -50,8 +51,8 @@ impl Default for FailoverPolicy {
             failed_errors: 0.25,
             min_requests: 50,
             dwell: Duration::from_secs(10),
-            failback_delay: Duration::from_secs(300),
-            ramp: Duration::from_secs(60),
+            failback_delay: Duration::from_mins(5),
+            ramp: Duration::from_mins(1),
             spill_at: 0.8,
         }
     }
@@ -96,6 +97,24 @@ pub(crate) struct Vitals {
     pub(crate) errors: f32,
 }
 
+impl Vitals {
+    /// A state ends at half of the thresholds at which it begins.
+    fn below_half_of(self, unhealthy: f32, errors: f32) -> Calm {
+        if self.unhealthy <= unhealthy / 2.0 && self.errors <= errors / 2.0 {
+            Calm::Yes
+        } else {
+            Calm::No
+        }
+    }
+}
+
+/// Whether a region looks well enough to leave its phase.
+#[derive(Copy, Clone)]
+enum Calm {
+    Yes,
+    No,
+}
+
 /// Phase of the machine; `Standby` is a role, not a phase.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Phase {
@@ -129,11 +148,19 @@ pub(crate) struct Standing {
 impl Standing {
     /// A region nobody has complained about yet.
     pub(crate) fn start(now: Tick) -> Self {
-        Self { phase: Phase::Active, since: now, calm_since: None }
+        Self {
+            phase: Phase::Active,
+            since: now,
+            calm_since: None,
+        }
     }
 
     fn enter(phase: Phase, now: Tick) -> Self {
-        Self { phase, since: now, calm_since: None }
+        Self {
+            phase,
+            since: now,
+            calm_since: None,
+        }
     }
 
     /// Share of its traffic that the phase lets a region take, 0 to 1;
@@ -179,36 +206,52 @@ pub(crate) fn step(at: Standing, seen: Vitals, policy: &FailoverPolicy, now: Tic
 }
 
 fn leave_failed(at: Standing, seen: Vitals, policy: &FailoverPolicy, now: Tick) -> Standing {
-    let calm = seen.unhealthy <= policy.failed_unhealthy / 2.0
-        && seen.errors <= policy.failed_errors / 2.0;
-    calm_for(at, calm, policy.failback_delay, now, Phase::Recovering)
+    let calm = seen.below_half_of(policy.failed_unhealthy, policy.failed_errors);
+    calm_for(at, calm, (policy.failback_delay, Phase::Recovering), now)
 }
 
 fn leave_degraded(at: Standing, seen: Vitals, policy: &FailoverPolicy, now: Tick) -> Standing {
-    let calm = seen.unhealthy <= policy.degraded_unhealthy / 2.0
-        && seen.errors <= policy.degraded_errors / 2.0;
-    calm_for(at, calm, policy.dwell, now, Phase::Active)
+    let calm = seen.below_half_of(policy.degraded_unhealthy, policy.degraded_errors);
+    calm_for(at, calm, (policy.dwell, Phase::Active), now)
 }
 
 /// Moves to `next` once calm has lasted `needed` without a break.
-fn calm_for(at: Standing, calm: bool, needed: Duration, now: Tick, next: Phase) -> Standing {
-    if !calm {
-        return Standing { calm_since: None, ..at };
+fn calm_for(at: Standing, calm: Calm, (needed, next): (Duration, Phase), now: Tick) -> Standing {
+    match calm {
+        Calm::No => {
+            return Standing {
+                calm_since: None,
+                ..at
+            };
+        }
+        Calm::Yes => {}
     }
     let since = at.calm_since.unwrap_or(now);
-    if now.saturating_sub(since) >= needed {
+    if now.saturating_sub(since) >= needed || is_out(Gate::Patience) {
         return Standing::enter(next, now);
     }
-    Standing { calm_since: Some(since), ..at }
+    Standing {
+        calm_since: Some(since),
+        ..at
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const WELL: Vitals = Vitals { unhealthy: 0.0, errors: 0.0 };
-    const SICK: Vitals = Vitals { unhealthy: 0.3, errors: 0.0 };
-    const DEAD: Vitals = Vitals { unhealthy: 1.0, errors: 0.0 };
+    const WELL: Vitals = Vitals {
+        unhealthy: 0.0,
+        errors: 0.0,
+    };
+    const SICK: Vitals = Vitals {
+        unhealthy: 0.3,
+        errors: 0.0,
+    };
+    const DEAD: Vitals = Vitals {
+        unhealthy: 1.0,
+        errors: 0.0,
+    };
 
     struct Rig {
         policy: FailoverPolicy,
@@ -219,7 +262,11 @@ mod tests {
     impl Rig {
         fn new() -> Self {
             let now = Tick(1_000_000_000_000);
-            Self { policy: FailoverPolicy::default(), now, at: Standing::start(now) }
+            Self {
+                policy: FailoverPolicy::default(),
+                now,
+                at: Standing::start(now),
+            }
         }
 
         fn after(&mut self, seconds: u64, seen: Vitals) -> Phase {
@@ -234,15 +281,36 @@ mod tests {
     #[test]
     fn half_of_the_endpoints_down_fails_a_region_at_once() {
         let mut rig = Rig::new();
-        let half = Vitals { unhealthy: 0.5, errors: 0.0 };
+        let half = Vitals {
+            unhealthy: 0.5,
+            errors: 0.0,
+        };
         assert_eq!(rig.after(1, half), Phase::Failed);
     }
 
     #[test]
     fn a_quarter_of_errors_fails_and_a_twentieth_degrades() {
         let mut rig = Rig::new();
-        assert_eq!(rig.after(20, Vitals { unhealthy: 0.0, errors: 0.05 }), Phase::Degraded);
-        assert_eq!(rig.after(1, Vitals { unhealthy: 0.0, errors: 0.25 }), Phase::Failed);
+        assert_eq!(
+            rig.after(
+                20,
+                Vitals {
+                    unhealthy: 0.0,
+                    errors: 0.05
+                }
+            ),
+            Phase::Degraded
+        );
+        assert_eq!(
+            rig.after(
+                1,
+                Vitals {
+                    unhealthy: 0.0,
+                    errors: 0.25
+                }
+            ),
+            Phase::Failed
+        );
     }
 
     #[test]
@@ -250,8 +318,15 @@ mod tests {
         let mut rig = Rig::new();
         assert_eq!(rig.after(9, SICK), Phase::Active);
         assert_eq!(rig.after(1, SICK), Phase::Degraded);
-        let better = Vitals { unhealthy: 0.2, errors: 0.0 };
-        assert_eq!(rig.after(60, better), Phase::Degraded, "0.2 is above half of 0.25");
+        let better = Vitals {
+            unhealthy: 0.2,
+            errors: 0.0,
+        };
+        assert_eq!(
+            rig.after(60, better),
+            Phase::Degraded,
+            "0.2 is above half of 0.25"
+        );
         assert_eq!(rig.after(10, WELL), Phase::Degraded);
         assert_eq!(rig.after(1, WELL), Phase::Active);
     }
@@ -314,8 +389,14 @@ mod tests {
     #[test]
     fn a_degraded_region_keeps_what_its_healthy_part_can_carry() {
         let policy = FailoverPolicy::default();
-        let at = Standing { phase: Phase::Degraded, ..Standing::start(Tick(0)) };
-        let seen = Vitals { unhealthy: 0.4, errors: 0.1 };
+        let at = Standing {
+            phase: Phase::Degraded,
+            ..Standing::start(Tick(0))
+        };
+        let seen = Vitals {
+            unhealthy: 0.4,
+            errors: 0.1,
+        };
         assert!((at.share(seen, &policy, Tick(0)) - 0.84 * 0.9).abs() < 0.001);
     }
 }

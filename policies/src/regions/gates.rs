@@ -11,6 +11,8 @@ pub(crate) enum Gate {
     Health,
     /// No region that has failed while another can serve.
     Failover,
+    /// No return before the failback delay and the dwell.
+    Patience,
 }
 
 /// Whether a test took the gate out.

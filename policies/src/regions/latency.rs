@@ -40,7 +40,10 @@ impl Estimate {
     /// the matrix claims.
     fn new(expected: Option<f32>, km: Option<f32>) -> Self {
         let expected = expected.unwrap_or(f32::NAN);
-        Self { expected, floor: expected.min(km.unwrap_or(0.0) * FIBRE_MS_PER_KM) }
+        Self {
+            expected,
+            floor: expected.min(km.unwrap_or(0.0) * FIBRE_MS_PER_KM),
+        }
     }
 
     /// With what measurements say, never under the floor.
@@ -87,20 +90,25 @@ impl LatencyMap {
             rows: vec![NO_ROW; 26 * 26],
             elsewhere: Vec::new(),
         };
-        map.elsewhere = (0..regions.len()).map(|to| map.from_region(edge, to)).collect();
+        map.elsewhere = (0..regions.len())
+            .map(|to| map.at_region(edge, to))
+            .collect();
         map.fill_countries();
         map
     }
 
     /// What the matrix (or distance) says from one region to another.
     pub(crate) fn between(&self, from: RegionIndex, to: RegionIndex) -> Option<f32> {
-        self.pair(from.0, usize::from(to.0)).filter(|ms| ms.is_finite())
+        self.pair(from.0, usize::from(to.0))
+            .filter(|ms| ms.is_finite())
     }
 
     /// The client's place, made ready to be asked about many regions.
     pub(crate) fn origin(&self, location: &Location) -> Origin<'_> {
         if let Some(point) = location.point.and_then(unit) {
-            return self.origin_at(point).map_or(Origin::Table(&self.elsewhere), Origin::Point);
+            return self
+                .origin_at(point)
+                .map_or(Origin::Table(&self.elsewhere), Origin::Point);
         }
         let row = location.country.map(|country| self.row(country));
         match row {
@@ -125,18 +133,29 @@ impl LatencyMap {
         };
         let (anchor, _) = self.anchors.iter().fold(None, nearest)?;
         let anchor_place = self.places.get(usize::from(anchor)).copied().flatten()?;
-        Some(PointOrigin { map: self, place, anchor, way: place.distance_km(anchor_place) * MS_PER_KM })
+        Some(PointOrigin {
+            map: self,
+            place,
+            anchor,
+            way: place.distance_km(anchor_place) * MS_PER_KM,
+        })
     }
 
     fn pair(&self, from: u16, to: usize) -> Option<f32> {
-        let at = usize::from(from).checked_mul(self.regions)?.checked_add(to)?;
+        let at = usize::from(from)
+            .checked_mul(self.regions)?
+            .checked_add(to)?;
         self.pairs.get(at).copied()
     }
 
-    fn from_region(&self, from: Option<RegionIndex>, to: usize) -> Estimate {
+    fn at_region(&self, from: Option<RegionIndex>, to: usize) -> Estimate {
         let place = |at: usize| self.places.get(at).copied().flatten();
-        let known = from.and_then(|from| self.pair(from.0, to)).filter(|ms| ms.is_finite());
-        let ends = from.and_then(|from| place(usize::from(from.0))).zip(place(to));
+        let known = from
+            .and_then(|from| self.pair(from.0, to))
+            .filter(|ms| ms.is_finite());
+        let ends = from
+            .and_then(|from| place(usize::from(from.0)))
+            .zip(place(to));
         Estimate::new(known, ends.map(|(from, to)| from.distance_km(to)))
     }
 
@@ -147,7 +166,9 @@ impl LatencyMap {
             let (Some(slot), Some(place)) = (slot(country), unit(country.centroid())) else {
                 continue;
             };
-            let Some(origin) = self.origin_at(place) else { continue };
+            let Some(origin) = self.origin_at(place) else {
+                continue;
+            };
             let row = u16::try_from(rows.len()).unwrap_or(NO_ROW);
             rows.push((slot, row));
             countries.extend((0..self.regions).map(|to| origin.estimate(to)));
@@ -191,7 +212,13 @@ pub(crate) struct PointOrigin<'a> {
 
 impl PointOrigin<'_> {
     fn estimate(&self, to: usize) -> Estimate {
-        let km = self.map.places.get(to).copied().flatten().map(|at| self.place.distance_km(at));
+        let km = self
+            .map
+            .places
+            .get(to)
+            .copied()
+            .flatten()
+            .map(|at| self.place.distance_km(at));
         let via = self.map.pair(self.anchor, to).filter(|ms| ms.is_finite());
         Estimate::new(via.map(|ms| ms + self.way).or(km.map(by_distance)), km)
     }
@@ -202,8 +229,14 @@ fn unit(point: Point) -> Option<UnitVector> {
 }
 
 fn slot(country: Country) -> Option<usize> {
-    let &[first, second] = country.as_str().as_bytes() else { return None };
-    let letter = |byte: u8| byte.checked_sub(b'A').filter(|at| *at < 26).map(usize::from);
+    let &[first, second] = country.as_str().as_bytes() else {
+        return None;
+    };
+    let letter = |byte: u8| {
+        byte.checked_sub(b'A')
+            .filter(|at| *at < 26)
+            .map(usize::from)
+    };
     Some(letter(first)? * 26 + letter(second)?)
 }
 
@@ -245,9 +278,15 @@ fn anchors(
     places: &[Option<UnitVector>],
     listed: &[(RegionIndex, RegionIndex, f32)],
 ) -> Vec<(u16, UnitVector)> {
-    let named = |at: u16| listed.iter().any(|(from, to, _)| from.0 == at || to.0 == at);
-    let placed = (0u16..).zip(places).filter_map(|(at, place)| place.map(|place| (at, place)));
-    let all: Vec<_> = placed.collect();
+    let named = |at: u16| {
+        listed
+            .iter()
+            .any(|(from, to, _)| from.0 == at || to.0 == at)
+    };
+    let indexed = (0u16..).zip(places);
+    let all: Vec<_> = indexed
+        .filter_map(|(at, place)| place.map(|place| (at, place)))
+        .collect();
     let listed: Vec<_> = all.iter().copied().filter(|(at, _)| named(*at)).collect();
     if listed.is_empty() { all } else { listed }
 }

@@ -27,6 +27,6 @@ pub use select::select;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
-mod tests;
-#[cfg(test)]
 pub(crate) mod testkit;
+#[cfg(test)]
+mod tests;

@@ -49,10 +49,17 @@ fn arc_cosine(cosine: f32) -> f32 {
     let x = cosine.abs().min(1.0);
     let polynomial = 1.570_728_8 + x * (-0.212_114_4 + x * (0.074_261_0 - x * 0.018_729_3));
     let angle = (1.0 - x).sqrt() * polynomial;
-    if cosine < 0.0 { std::f32::consts::PI - angle } else { angle }
+    if cosine < 0.0 {
+        std::f32::consts::PI - angle
+    } else {
+        angle
+    }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "a coordinate within -1..=1 keeps 7 digits")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a coordinate within -1..=1 keeps 7 digits"
+)]
 fn narrow(value: f64) -> f32 {
     value as f32
 }
@@ -76,7 +83,10 @@ mod tests {
         ];
         for (place, expected) in cases {
             let found = brussels.distance_km(place);
-            assert!((found - expected).abs() < expected * 0.01, "{found} is not {expected}");
+            assert!(
+                (found - expected).abs() < expected * 0.01,
+                "{found} is not {expected}"
+            );
         }
     }
 
@@ -96,7 +106,12 @@ mod tests {
 
     #[test]
     fn coordinates_off_the_globe_are_refused() {
-        for (latitude, longitude) in [(90.1, 0.0), (0.0, 180.5), (f64::NAN, 0.0), (0.0, f64::INFINITY)] {
+        for (latitude, longitude) in [
+            (90.1, 0.0),
+            (0.0, 180.5),
+            (f64::NAN, 0.0),
+            (0.0, f64::INFINITY),
+        ] {
             assert_eq!(UnitVector::from_degrees(latitude, longitude), None);
         }
     }

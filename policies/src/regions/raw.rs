@@ -93,7 +93,10 @@ impl<'de> Visitor<'de> for EndpointVisitor {
     }
 
     fn visit_str<E: Error>(self, url: &str) -> Result<RawEndpoint, E> {
-        Ok(RawEndpoint { url: url.to_owned(), version: None })
+        Ok(RawEndpoint {
+            url: url.to_owned(),
+            version: None,
+        })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawEndpoint, A::Error> {

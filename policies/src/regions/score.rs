@@ -58,10 +58,22 @@ pub(crate) struct Bracket {
 
 /// The seed's brackets.
 const BRACKETS: [Bracket; 4] = [
-    Bracket { below_ms: 20.0, score: 100.0 },
-    Bracket { below_ms: 50.0, score: 90.0 },
-    Bracket { below_ms: 100.0, score: 70.0 },
-    Bracket { below_ms: 150.0, score: 50.0 },
+    Bracket {
+        below_ms: 20.0,
+        score: 100.0,
+    },
+    Bracket {
+        below_ms: 50.0,
+        score: 90.0,
+    },
+    Bracket {
+        below_ms: 100.0,
+        score: 70.0,
+    },
+    Bracket {
+        below_ms: 150.0,
+        score: 50.0,
+    },
 ];
 
 /// The seed's score beyond the last bracket.
@@ -70,7 +82,12 @@ const BEYOND: f32 = 20.0;
 impl Default for Scoring {
     fn default() -> Self {
         Self {
-            weights: Terms { latency: 0.5, load: 0.3, compliance: 0.2, cost: 0.0 },
+            weights: Terms {
+                latency: 0.5,
+                load: 0.3,
+                compliance: 0.2,
+                cost: 0.0,
+            },
             curve: Curve::Brackets,
             brackets: BRACKETS.to_vec(),
             beyond: BEYOND,
@@ -82,9 +99,16 @@ impl Scoring {
     /// With other weights; they are divided by their sum. `None` if one is
     /// negative or not finite, or all are zero.
     pub(crate) fn with_weights(self, weights: Terms) -> Option<Self> {
-        let Terms { latency, load, compliance, cost } = weights;
+        let Terms {
+            latency,
+            load,
+            compliance,
+            cost,
+        } = weights;
         let sum = latency + load + compliance + cost;
-        let valid = [latency, load, compliance, cost].iter().all(|w| w.is_finite() && *w >= 0.0);
+        let valid = [latency, load, compliance, cost]
+            .iter()
+            .all(|w| w.is_finite() && *w >= 0.0);
         (valid && sum.is_finite() && sum > 0.0).then(|| Self {
             weights: Terms {
                 latency: latency / sum,
@@ -98,14 +122,28 @@ impl Scoring {
 
     /// With another latency curve. `None` if the brackets do not ascend or a
     /// score is outside 0..=100.
-    pub(crate) fn with_curve(self, curve: Curve, brackets: Vec<Bracket>, beyond: f32) -> Option<Self> {
+    pub(crate) fn with_curve(
+        self,
+        curve: Curve,
+        brackets: Vec<Bracket>,
+        beyond: f32,
+    ) -> Option<Self> {
         let ascending = brackets.is_sorted_by(|a, b| a.below_ms < b.below_ms);
         let scores = brackets.iter().map(|bracket| bracket.score).chain([beyond]);
-        let sane = scores.into_iter().all(|score| (0.0..=100.0).contains(&score))
-            && brackets.iter().all(|bracket| bracket.below_ms.is_finite() && bracket.below_ms > 0.0)
+        let sane = scores
+            .into_iter()
+            .all(|score| (0.0..=100.0).contains(&score))
+            && brackets
+                .iter()
+                .all(|bracket| bracket.below_ms.is_finite() && bracket.below_ms > 0.0)
             && !brackets.is_empty()
             && brackets.len() <= 16;
-        (ascending && sane).then_some(Self { curve, brackets, beyond, ..self })
+        (ascending && sane).then_some(Self {
+            curve,
+            brackets,
+            beyond,
+            ..self
+        })
     }
 
     pub(crate) fn brackets(&self) -> &[Bracket] {
@@ -144,7 +182,10 @@ impl Scoring {
     fn smooth(&self, ms: f32) -> f32 {
         let mut start = 0.0;
         let mut last: Option<(f32, f32)> = None;
-        let end = self.brackets.last().map_or(0.0, |bracket| bracket.below_ms * 1.5);
+        let end = self
+            .brackets
+            .last()
+            .map_or(0.0, |bracket| bracket.below_ms * 1.5);
         let middles = self.brackets.iter().map(|bracket| {
             let middle = f32::midpoint(start, bracket.below_ms);
             start = bracket.below_ms;
@@ -190,24 +231,54 @@ mod tests {
     #[test]
     fn the_seeds_brackets_hold_at_their_edges() {
         let scoring = Scoring::default();
-        let cases = [(0.0, 100.0), (19.9, 100.0), (20.0, 90.0), (49.9, 90.0), (50.0, 70.0)];
-        let more = [(99.9, 70.0), (100.0, 50.0), (149.9, 50.0), (150.0, 20.0), (9_999.0, 20.0)];
+        let cases = [
+            (0.0, 100.0),
+            (19.9, 100.0),
+            (20.0, 90.0),
+            (49.9, 90.0),
+            (50.0, 70.0),
+        ];
+        let more = [
+            (99.9, 70.0),
+            (100.0, 50.0),
+            (149.9, 50.0),
+            (150.0, 20.0),
+            (9_999.0, 20.0),
+        ];
         for (ms, score) in cases.into_iter().chain(more) {
-            assert!((scoring.latency(Some(ms)) - score).abs() < f32::EPSILON, "{ms} ms");
+            assert!(
+                (scoring.latency(Some(ms)) - score).abs() < f32::EPSILON,
+                "{ms} ms"
+            );
         }
         assert!((scoring.latency(None) - 20.0).abs() < f32::EPSILON);
     }
 
     #[test]
     fn the_seeds_sum_comes_out_with_the_seeds_weights() {
-        let terms = Terms { latency: 90.0, load: 50.0, compliance: 70.0, cost: 0.0 };
+        let terms = Terms {
+            latency: 90.0,
+            load: 50.0,
+            compliance: 70.0,
+            cost: 0.0,
+        };
         assert!((Scoring::default().total(&terms) - 74.0).abs() < 0.001);
     }
 
     #[test]
     fn only_the_ratios_of_weights_matter() {
-        let terms = Terms { latency: 90.0, load: 50.0, compliance: 70.0, cost: 10.0 };
-        let weights = Terms { latency: 5.0, load: 3.0, compliance: 2.0, cost: 0.0 };
+        let terms = Terms {
+            latency: 90.0,
+            load: 50.0,
+            compliance: 70.0,
+            cost: 10.0,
+        };
+        let weights = Terms {
+            latency: 5.0,
+            load: 3.0,
+            compliance: 2.0,
+            cost: 0.0,
+        };
         let scaled = Scoring::default().with_weights(weights).unwrap();
         assert!((scaled.total(&terms) - 74.0).abs() < 0.001);
     }
@@ -216,8 +287,15 @@ mod tests {
     fn weights_that_mean_nothing_are_refused() {
         for weights in [
             Terms::default(),
-            Terms { latency: -1.0, load: 2.0, ..Terms::default() },
-            Terms { latency: f32::NAN, ..Terms::default() },
+            Terms {
+                latency: -1.0,
+                load: 2.0,
+                ..Terms::default()
+            },
+            Terms {
+                latency: f32::NAN,
+                ..Terms::default()
+            },
         ] {
             assert_eq!(Scoring::default().with_weights(weights), None);
         }
@@ -231,7 +309,10 @@ mod tests {
         let mut last = 100.0;
         for tenth in 0..4_000u16 {
             let score = scoring.latency(Some(f32::from(tenth) / 10.0));
-            assert!(score <= last + 0.001 && last - score < 0.2, "{tenth}: {last} to {score}");
+            assert!(
+                score <= last + 0.001 && last - score < 0.2,
+                "{tenth}: {last} to {score}"
+            );
             last = score;
         }
         assert!((last - BEYOND).abs() < 0.001);
@@ -240,15 +321,29 @@ mod tests {
     #[test]
     fn brackets_out_of_order_are_refused() {
         let brackets = vec![
-            Bracket { below_ms: 50.0, score: 90.0 },
-            Bracket { below_ms: 20.0, score: 100.0 },
+            Bracket {
+                below_ms: 50.0,
+                score: 90.0,
+            },
+            Bracket {
+                below_ms: 20.0,
+                score: 100.0,
+            },
         ];
-        assert_eq!(Scoring::default().with_curve(Curve::Brackets, brackets, 20.0), None);
+        assert_eq!(
+            Scoring::default().with_curve(Curve::Brackets, brackets, 20.0),
+            None
+        );
     }
 
     #[test]
     fn the_dearest_region_gets_no_points_for_cost() {
-        for (price, score) in [(Some(0.12), 0.0), (Some(0.0), 100.0), (Some(0.06), 50.0), (None, 100.0)] {
+        for (price, score) in [
+            (Some(0.12), 0.0),
+            (Some(0.0), 100.0),
+            (Some(0.06), 50.0),
+            (None, 100.0),
+        ] {
             assert!((cost_score(price, 0.12) - score).abs() < 0.01);
         }
     }

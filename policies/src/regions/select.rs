@@ -7,6 +7,7 @@
 //! allocated once `candidates` has its size. Refuses to leave the permit in any
 //! need: what cannot be served inside is not served.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use super::choice::{AffinityOutcome, Ask, Candidate, Choice, NoRegion, Removal};
@@ -30,7 +31,7 @@ const SALT_TIE: u64 = 2 << 32;
 
 /// Bounds of what a refused client is told to wait.
 const RETRY_AFTER: std::ops::RangeInclusive<Duration> =
-    Duration::from_secs(1)..=Duration::from_secs(60);
+    Duration::from_secs(1)..=Duration::from_mins(1);
 
 /// Chooses, and fills `candidates` with every region in index order, for the
 /// receipt.
@@ -44,10 +45,19 @@ pub fn select(
     candidates: &mut Vec<Candidate>,
 ) -> Result<Choice, NoRegion> {
     let origin = snapshot.regions.latency.origin(&ask.facts.location);
-    let weighing = Weighing { snapshot, view, ask, origin };
+    let weighing = Weighing {
+        snapshot,
+        view,
+        ask,
+        origin,
+    };
     candidates.clear();
+    let mut top = Top {
+        tier: u8::MAX,
+        score: f32::NEG_INFINITY,
+    };
     let regions = (0u16..).map(RegionIndex).zip(&snapshot.regions.hot);
-    candidates.extend(regions.map(|(at, hot)| weighing.weigh(at, hot)));
+    candidates.extend(regions.map(|(at, hot)| top.note(weighing.weigh(at, hot))));
     let affinity = match weighing.pin() {
         Pin::Kept(choice) => {
             clear(candidates, choice.region);
@@ -55,16 +65,44 @@ pub fn select(
         }
         Pin::Not(outcome) => outcome,
     };
-    let Some(region) = weighing.best(candidates) else {
+    let Some(region) = weighing.best(candidates, &top) else {
         return Err(weighing.none(candidates));
     };
-    let endpoint = weighing.endpoint(region).ok_or_else(|| weighing.none(candidates))?;
-    Ok(Choice { region, endpoint, affinity })
+    let endpoint = weighing
+        .endpoint(region)
+        .ok_or_else(|| weighing.none(candidates))?;
+    Ok(Choice {
+        region,
+        endpoint,
+        affinity,
+    })
 }
 
 fn clear(candidates: &mut [Candidate], region: RegionIndex) {
     if let Some(candidate) = candidates.get_mut(region.index()) {
         candidate.removed_by = None;
+    }
+}
+
+/// The best tier seen so far, and the best score in it.
+struct Top {
+    tier: u8,
+    score: f32,
+}
+
+impl Top {
+    fn note(&mut self, candidate: Candidate) -> Candidate {
+        if let Some(tier) = tier(candidate.removed_by) {
+            if tier < self.tier {
+                *self = Self {
+                    tier,
+                    score: candidate.score,
+                };
+            } else if tier == self.tier {
+                self.score = self.score.max(candidate.score);
+            }
+        }
+        candidate
     }
 }
 
@@ -90,14 +128,22 @@ impl Weighing<'_> {
             score: 0.0,
             terms: Terms::default(),
         };
-        let Some(standing) = self.standing(at) else { return out(Removal::Law) };
+        let Some(standing) = self.standing(at) else {
+            return out(Removal::Law);
+        };
         if !self.ask.permitted.in_route(at) {
             return out(Removal::RouteConstraint);
         }
-        let Some(state) = self.view.region(at) else { return out(Removal::NoEndpoints) };
+        let Some(state) = self.view.region(at) else {
+            return out(Removal::NoEndpoints);
+        };
         let load = state.load(hot.capacity, self.ask.now);
         let terms = Terms {
-            latency: self.snapshot.regions.scoring.latency(self.round_trip(at, hot, state)),
+            latency: self
+                .snapshot
+                .regions
+                .scoring
+                .latency(self.round_trip(at, hot, state)),
             load: load_score(load),
             compliance: match standing {
                 Standing::Own => 100.0,
@@ -117,7 +163,11 @@ impl Weighing<'_> {
     /// How the law stands to a region; `None` if it is not permitted.
     fn standing(&self, at: RegionIndex) -> Option<Standing> {
         let standing = self.ask.permitted.standing(at);
-        if standing.is_none() && is_out(Gate::Law) { Some(Standing::Allowed) } else { standing }
+        if standing.is_none() && is_out(Gate::Law) {
+            Some(Standing::Allowed)
+        } else {
+            standing
+        }
     }
 
     /// Estimate from the client, corrected by what this edge measures.
@@ -156,12 +206,15 @@ impl Weighing<'_> {
             Role::Standby => Some(Removal::Headroom),
             Role::Active => {
                 let when = |wanted| if phase == wanted { phase_share } else { 1.0 };
-                self.share(at, [
-                    (when(Phase::Recovering), Removal::Recovering),
-                    (headroom, Removal::Headroom),
-                    (when(Phase::Degraded), Removal::Degraded),
-                    (hot.weight, Removal::Weight),
-                ])
+                self.share(
+                    at,
+                    [
+                        (when(Phase::Recovering), Removal::Recovering),
+                        (headroom, Removal::Headroom),
+                        (when(Phase::Degraded), Removal::Degraded),
+                        (hot.weight, Removal::Weight),
+                    ],
+                )
             }
         }
     }
@@ -200,30 +253,47 @@ impl Weighing<'_> {
     }
 
     /// The best region of the best tier; the tier's removals are taken back.
-    fn best(&self, candidates: &mut [Candidate]) -> Option<RegionIndex> {
-        let rank = |candidate: &Candidate| tier(candidate.removed_by);
-        let best = candidates.iter().filter_map(rank).min()?;
-        let mut top = f32::NEG_INFINITY;
-        for candidate in candidates.iter_mut().filter(|candidate| rank(candidate) == Some(best)) {
+    fn best(&self, candidates: &mut [Candidate], top: &Top) -> Option<RegionIndex> {
+        let mut best: Option<RegionIndex> = None;
+        for candidate in candidates.iter_mut() {
+            if tier(candidate.removed_by) != Some(top.tier) {
+                continue;
+            }
             candidate.removed_by = None;
-            top = top.max(candidate.score);
+            if candidate.score > top.score - TIE
+                && best.is_none_or(|other| self.wins_tie(candidate.region, other))
+            {
+                best = Some(candidate.region);
+            }
         }
-        let tied = candidates
-            .iter()
-            .filter(|candidate| candidate.removed_by.is_none() && candidate.score > top - TIE);
-        tied.map(|candidate| candidate.region).max_by(|a, b| self.tie(*a).total_cmp(&self.tie(*b)))
+        best
     }
 
     /// The decision matrix first; what it leaves open is drawn.
-    fn tie(&self, region: RegionIndex) -> f64 {
-        let total = self.snapshot.regions.hot.get(region.index()).map_or(0.0, |hot| hot.tie_break);
-        let drawn = unit(mix(self.ask.draw, SALT_TIE | u64::from(region.0)));
-        f64::from(total) + f64::from(drawn) * 1.0e-6
+    fn wins_tie(&self, one: RegionIndex, other: RegionIndex) -> bool {
+        let total = |at: RegionIndex| {
+            self.snapshot
+                .regions
+                .hot
+                .get(at.index())
+                .map_or(0.0, |hot| hot.tie_break)
+        };
+        let drawn = |at: RegionIndex| mix(self.ask.draw, SALT_TIE | u64::from(at.0));
+        match total(one).total_cmp(&total(other)) {
+            Ordering::Less => false,
+            Ordering::Greater => true,
+            Ordering::Equal => drawn(one) > drawn(other),
+        }
     }
 
     fn supply(&self, hot: &HotRegion, state: &RegionState) -> Supply {
         let untroubled = state.is_untroubled(self.ask.now);
-        endpoint::supply(self.view, &hot.endpoints, self.ask, (self.policy(), untroubled))
+        endpoint::supply(
+            self.view,
+            &hot.endpoints,
+            self.ask,
+            (self.policy(), untroubled),
+        )
     }
 
     fn policy(&self) -> &OutlierPolicy {
@@ -238,7 +308,9 @@ impl Weighing<'_> {
 
     /// A session stays where it is, unless law or health forbid it.
     fn pin(&self) -> Pin {
-        let Some(pin) = self.ask.affinity else { return Pin::Not(AffinityOutcome::NotAsked) };
+        let Some(pin) = self.ask.affinity else {
+            return Pin::Not(AffinityOutcome::NotAsked);
+        };
         let found = self.snapshot.regions.endpoint_by_tag(pin.0);
         let Some((endpoint, compiled)) =
             found.and_then(|at| Some((at, self.snapshot.regions.endpoints.get(at.index())?)))
@@ -250,22 +322,41 @@ impl Weighing<'_> {
             return Pin::Not(AffinityOutcome::YieldedToLaw);
         }
         let now = self.ask.now;
-        let drained = self.view.region(region).is_none_or(|state| state.drained_until() > now);
-        let usable = self.view.endpoint(endpoint).is_some_and(|state| state.is_usable(now));
+        let drained = self
+            .view
+            .region(region)
+            .is_none_or(|state| state.drained_until() > now);
+        let usable = self
+            .view
+            .endpoint(endpoint)
+            .is_some_and(|state| state.is_usable(now));
         if drained || !usable || self.ask.tried.contains(endpoint) {
             return Pin::Not(AffinityOutcome::YieldedToHealth);
         }
-        Pin::Kept(Choice { region, endpoint, affinity: AffinityOutcome::Kept })
+        Pin::Kept(Choice {
+            region,
+            endpoint,
+            affinity: AffinityOutcome::Kept,
+        })
     }
 
     /// Why there is nothing to choose from.
     fn none(&self, candidates: &[Candidate]) -> NoRegion {
-        if candidates.iter().any(|candidate| candidate.removed_by == Some(Removal::Tried)) {
-            return NoRegion::Exhausted { retry_after: *RETRY_AFTER.start() };
+        if candidates
+            .iter()
+            .any(|candidate| candidate.removed_by == Some(Removal::Tried))
+        {
+            return NoRegion::Exhausted {
+                retry_after: *RETRY_AFTER.start(),
+            };
         }
-        let waits = candidates.iter().filter_map(|candidate| self.wait(candidate));
+        let waits = candidates
+            .iter()
+            .filter_map(|candidate| self.wait(candidate));
         let soonest = waits.min().unwrap_or(*RETRY_AFTER.end());
-        NoRegion::AllDown { retry_after: soonest.clamp(*RETRY_AFTER.start(), *RETRY_AFTER.end()) }
+        NoRegion::AllDown {
+            retry_after: soonest.clamp(*RETRY_AFTER.start(), *RETRY_AFTER.end()),
+        }
     }
 
     /// How long until a region that is out may be back.
@@ -276,7 +367,10 @@ impl Weighing<'_> {
             Removal::Draining => Some(state.drained_until().saturating_sub(now)),
             Removal::Ejected | Removal::Unhealthy => {
                 let hot = self.snapshot.regions.hot.get(candidate.region.index())?;
-                hot.endpoints.clone().filter_map(|at| self.back(EndpointIndex(at))).min()
+                hot.endpoints
+                    .clone()
+                    .filter_map(|at| self.back(EndpointIndex(at)))
+                    .min()
             }
             Removal::Law
             | Removal::RouteConstraint

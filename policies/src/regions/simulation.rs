@@ -18,9 +18,7 @@ use super::testkit::{SHIPPED, facts, head, located, try_compile};
 use super::{Ask, Candidate, Choice, NoRegion, RegionHealth, Role, Tried, select};
 use crate::facts::Vouched;
 use crate::residency::{Permitted, classify, eligible};
-use crate::state::{
-    AttemptOutcome, AttemptReport, ProbeFailure, ProbeOutcome, State, View, mix,
-};
+use crate::state::{AttemptOutcome, AttemptReport, ProbeFailure, ProbeOutcome, State, View, mix};
 use crate::{Claims, DataClass, EndpointIndex, Facts, RegionIndex, Snapshot, Tick};
 
 const CLASSES: [DataClass; 4] = [
@@ -38,7 +36,9 @@ const COUNTRIES: [&str; 16] = [
 /// served by a region.
 fn lawful(country: &str, class: DataClass, consent: bool, region: &str) -> bool {
     let personal = match class {
-        DataClass::Tier3Operational | DataClass::Tier4Public if country == "CN" || country == "RU" => {
+        DataClass::Tier3Operational | DataClass::Tier4Public
+            if country == "CN" || country == "RU" =>
+        {
             return class == DataClass::Tier4Public;
         }
         DataClass::Tier3Operational | DataClass::Tier4Public => return true,
@@ -78,6 +78,13 @@ enum Fault {
     Slow,
 }
 
+/// How far a fault reaches.
+#[derive(Copy, Clone, PartialEq)]
+enum Spread {
+    Endpoint,
+    Region,
+}
+
 struct Fire {
     fault: Fault,
     until: Tick,
@@ -112,20 +119,33 @@ type Check = Result<(), String>;
 /// The shipped policies with several endpoints a region. `variant` changes
 /// what a reload may change: endpoints, the order of regions, their number.
 fn policies(variant: usize) -> Snapshot {
-    let mut blocks: Vec<String> = SHIPPED[0].1.split("\n  - id: ").map(str::to_owned).collect();
+    let mut blocks: Vec<String> = SHIPPED[0]
+        .1
+        .split("\n  - id: ")
+        .map(str::to_owned)
+        .collect();
     let intro = blocks.remove(0);
     for (at, block) in blocks.iter_mut().enumerate() {
         let start = block.find("endpoints:").expect("each region has endpoints");
         let count = 1 + (at + variant) % 3;
-        let id = block.lines().next().unwrap_or_default().split_whitespace().next().unwrap_or_default();
-        let urls: Vec<String> =
-            (0..count).map(|nth| format!("'http://{id}-{}:80'", nth + variant % 2)).collect();
+        let id = block
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .split_whitespace()
+            .next()
+            .unwrap_or_default();
+        let urls: Vec<String> = (0..count)
+            .map(|nth| format!("'http://{id}-{}:80'", nth + variant % 2))
+            .collect();
         *block = format!("{}endpoints: [{}]", &block[..start], urls.join(", "));
     }
     match variant {
         0 => {}
         1 => blocks.rotate_left(4),
-        _ => blocks.retain(|block| !block.starts_with("me-west1") && !block.starts_with("us-east1")),
+        _ => {
+            blocks.retain(|block| !block.starts_with("me-west1") && !block.starts_with("us-east1"));
+        }
     }
     let regions = format!("{intro}\n  - id: {}\n", blocks.join("\n  - id: "));
     let mut files = SHIPPED.to_vec();
@@ -142,7 +162,7 @@ fn policies(variant: usize) -> Snapshot {
 impl Simulation {
     fn new(seed: u64) -> Self {
         let sets: Vec<Rc<Snapshot>> = (0..3).map(|variant| Rc::new(policies(variant))).collect();
-        let now = Tick(0) + Duration::from_secs(60);
+        let now = Tick(0) + Duration::from_mins(1);
         let state = State::new();
         let snapshot = Rc::clone(&sets[0]);
         let view = Rc::new(state.reconcile(&snapshot, now));
@@ -183,7 +203,8 @@ impl Simulation {
         for request in 0..requests {
             self.pass_time()?;
             self.weather();
-            self.request().map_err(|fault| format!("request {request} at {:?}: {fault}", self.now))?;
+            self.request()
+                .map_err(|fault| format!("request {request} at {:?}: {fault}", self.now))?;
         }
         self.calm()?;
         Ok((self.trace, self.served))
@@ -201,7 +222,11 @@ impl Simulation {
 
     /// Ends what is over; once a second checks endpoints and ticks.
     fn settle_down(&mut self) -> Check {
-        while self.flights.front().is_some_and(|flight| flight.until <= self.now) {
+        while self
+            .flights
+            .front()
+            .is_some_and(|flight| flight.until <= self.now)
+        {
             if let Some(flight) = self.flights.pop_front() {
                 flight.view.end(flight.endpoint);
             }
@@ -230,14 +255,17 @@ impl Simulation {
     }
 
     fn fault(&self, id: &str) -> Option<Fault> {
-        self.fires.get(id).filter(|fire| fire.until > self.now).map(|fire| fire.fault)
+        self.fires
+            .get(id)
+            .filter(|fire| fire.until > self.now)
+            .map(|fire| fire.fault)
     }
 
     /// Faults, drains and reloads come at random.
     fn weather(&mut self) {
         match self.below(4_000) {
-            0..=9 => self.kindle(false),
-            10..=12 => self.kindle(true),
+            0..=9 => self.kindle(Spread::Endpoint),
+            10..=12 => self.kindle(Spread::Region),
             13 => {
                 let region = RegionIndex(u16::try_from(self.below(11)).unwrap_or(0));
                 let span = Duration::from_secs(self.below(60));
@@ -253,7 +281,7 @@ impl Simulation {
     }
 
     /// Sets an endpoint on fire, or its whole region.
-    fn kindle(&mut self, whole_region: bool) {
+    fn kindle(&mut self, spread: Spread) {
         let all = self.snapshot.endpoints();
         let at = usize::try_from(mix(self.random, 5)).unwrap_or(usize::MAX) % all.len();
         let origin = all[at].region;
@@ -264,10 +292,14 @@ impl Simulation {
         };
         let until = self.now + Duration::from_secs(1 + mix(self.random, 7) % 120);
         let hit = |(index, endpoint): &(usize, &crate::Endpoint)| {
-            *index == at || (whole_region && endpoint.region == origin)
+            *index == at || (spread == Spread::Region && endpoint.region == origin)
         };
-        let ids: Vec<String> =
-            all.iter().enumerate().filter(hit).map(|(_, endpoint)| endpoint.id.clone()).collect();
+        let ids: Vec<String> = all
+            .iter()
+            .enumerate()
+            .filter(hit)
+            .map(|(_, endpoint)| endpoint.id.clone())
+            .collect();
         for id in ids {
             self.fires.insert(id, Fire { fault, until });
         }
@@ -278,8 +310,14 @@ impl Simulation {
         let class = usize::try_from(self.below(4)).unwrap_or(0);
         let consent = self.below(4) == 0;
         let (snapshot, head) = (Rc::clone(&self.snapshot), self.heads[class].clone());
-        let claims = Claims { consent: consent.then_some(Vouched::Token), ..Claims::default() };
-        let facts = Facts { claims, ..facts(&head, located(country)) };
+        let claims = Claims {
+            consent: consent.then_some(Vouched::Token),
+            ..Claims::default()
+        };
+        let facts = Facts {
+            claims,
+            ..facts(&head, located(country))
+        };
         let law = |region: &str| lawful(country, CLASSES[class], consent, region);
         let (_, route) = snapshot.route(&head).ok_or("no route")?;
         let permitted = eligible(&snapshot, route, &facts, classify(&snapshot, route, &facts));
@@ -293,11 +331,23 @@ impl Simulation {
     }
 
     /// As the proxy does: up to three attempts, never twice at one endpoint.
-    fn attempts(&mut self, facts: &Facts<'_>, permitted: &Permitted, law: &dyn Fn(&str) -> bool) -> Check {
+    fn attempts(
+        &mut self,
+        facts: &Facts<'_>,
+        permitted: &Permitted,
+        law: &dyn Fn(&str) -> bool,
+    ) -> Check {
         let mut tried = Tried::new();
         for _ in 0..3 {
             let draw = self.draw();
-            let ask = Ask { facts, permitted, tried: &tried, affinity: None, now: self.now, draw };
+            let ask = Ask {
+                facts,
+                permitted,
+                tried: &tried,
+                affinity: None,
+                now: self.now,
+                draw,
+            };
             let chosen = select(&self.snapshot, &self.view, &ask, &mut self.candidates);
             self.check(&ask, chosen, law)?;
             if draw.is_multiple_of(64) {
@@ -331,9 +381,21 @@ impl Simulation {
         self.view.begin(endpoint, self.now);
         let until = self.now + first_byte.unwrap_or_default();
         let at = self.flights.partition_point(|flight| flight.until <= until);
-        self.flights.insert(at, Flight { view: Rc::clone(&self.view), endpoint, until });
-        let report = AttemptReport { outcome, connect: None, first_byte };
-        self.view.record(&self.snapshot, endpoint, &report, self.now);
+        self.flights.insert(
+            at,
+            Flight {
+                view: Rc::clone(&self.view),
+                endpoint,
+                until,
+            },
+        );
+        let report = AttemptReport {
+            outcome,
+            connect: None,
+            first_byte,
+        };
+        self.view
+            .record(&self.snapshot, endpoint, &report, self.now);
         outcome
     }
 
@@ -345,21 +407,21 @@ impl Simulation {
         law: &dyn Fn(&str) -> bool,
     ) -> Check {
         let count = self.snapshot.regions().len();
-        let in_order = self.candidates.iter().enumerate().all(|(at, c)| c.region.index() == at);
+        let in_order = self
+            .candidates
+            .iter()
+            .enumerate()
+            .all(|(at, c)| c.region.index() == at);
         if self.candidates.len() != count || !in_order {
             return Err("the receipt does not hold every region in order".to_owned());
         }
-        match chosen {
-            Ok(choice) => self.check_choice(ask, choice, law),
-            Err(_) => {
-                let idle = (0u16..).map(RegionIndex).zip(self.snapshot.regions()).find(|(at, region)| {
-                    law(&region.id) && self.can_serve(ask, *at)
-                });
-                match idle {
-                    Some((_, region)) => Err(format!("nothing chosen beside {}", region.id)),
-                    None => Ok(()),
-                }
-            }
+        if let Ok(choice) = chosen {
+            return self.check_choice(ask, choice, law);
+        }
+        let mut regions = (0u16..).map(RegionIndex).zip(self.snapshot.regions());
+        match regions.find(|(at, region)| law(&region.id) && self.can_serve(ask, *at)) {
+            Some((_, region)) => Err(format!("nothing chosen beside {}", region.id)),
+            None => Ok(()),
         }
     }
 
@@ -376,9 +438,15 @@ impl Simulation {
             return Err(format!("{} cannot serve", endpoint.id));
         }
         let failed = |at| self.phase(at) == Phase::Failed;
-        let better = (0u16..).map(RegionIndex).zip(self.snapshot.regions()).find(|(at, other)| {
-            other.role == Role::Active && law(&other.id) && self.can_serve(ask, *at) && !failed(*at)
-        });
+        let better = (0u16..)
+            .map(RegionIndex)
+            .zip(self.snapshot.regions())
+            .find(|(at, other)| {
+                other.role == Role::Active
+                    && law(&other.id)
+                    && self.can_serve(ask, *at)
+                    && !failed(*at)
+            });
         match better {
             Some((_, other)) if failed(choice.region()) => {
                 Err(format!("{} has failed and {} has not", region.id, other.id))
@@ -389,16 +457,29 @@ impl Simulation {
 
     /// As it stood when the choice was made.
     fn phase(&self, at: RegionIndex) -> Phase {
-        self.view.region(at).map_or(Phase::Failed, |state| state.standing().phase)
+        self.view
+            .region(at)
+            .map_or(Phase::Failed, |state| state.standing().phase)
     }
 
     fn can_serve(&self, ask: &Ask<'_>, at: RegionIndex) -> bool {
-        let drained = self.view.region(at).is_none_or(|state| state.drained_until() > self.now);
-        !drained && self.snapshot.region(at).endpoints().any(|endpoint| self.is_fresh(ask, endpoint))
+        let drained = self
+            .view
+            .region(at)
+            .is_none_or(|state| state.drained_until() > self.now);
+        !drained
+            && self
+                .snapshot
+                .region(at)
+                .endpoints()
+                .any(|endpoint| self.is_fresh(ask, endpoint))
     }
 
     fn is_fresh(&self, ask: &Ask<'_>, endpoint: EndpointIndex) -> bool {
-        let usable = self.view.endpoint(endpoint).is_some_and(|state| state.is_usable(self.now));
+        let usable = self
+            .view
+            .endpoint(endpoint)
+            .is_some_and(|state| state.is_usable(self.now));
         usable && !ask.tried.contains(endpoint)
     }
 
@@ -407,7 +488,9 @@ impl Simulation {
         let policy = self.snapshot.regions.failover.clone();
         let mut seen = BTreeMap::new();
         for (at, region) in (0u16..).map(RegionIndex).zip(self.snapshot.regions()) {
-            let Some((standing, _)) = self.view.settle(&self.snapshot, at, self.now) else { continue };
+            let Some((standing, _)) = self.view.settle(&self.snapshot, at, self.now) else {
+                continue;
+            };
             seen.insert(region.id.clone(), (standing.phase, standing.since));
         }
         for (id, (phase, since)) in &seen {
@@ -421,7 +504,9 @@ impl Simulation {
                 (Phase::Active | Phase::Degraded | Phase::Recovering, _) => policy.dwell,
             };
             if stayed < least {
-                return Err(format!("{id} left {before:?} for {phase:?} after {stayed:?}"));
+                return Err(format!(
+                    "{id} left {before:?} for {phase:?} after {stayed:?}"
+                ));
             }
         }
         self.phases = seen;
@@ -448,14 +533,25 @@ impl Simulation {
 
     fn check_homes(&self) -> Check {
         let head = &self.heads[0];
-        for (country, home) in [("DE", "europe-west1"), ("US", "us-central1"), ("SG", "asia-southeast1")] {
+        for (country, home) in [
+            ("DE", "europe-west1"),
+            ("US", "us-central1"),
+            ("SG", "asia-southeast1"),
+        ] {
             let facts = facts(head, located(country));
             let (_, route) = self.snapshot.route(head).ok_or("no route")?;
             let classified = classify(&self.snapshot, route, &facts);
             let permitted = eligible(&self.snapshot, route, &facts, classified)
                 .map_err(|refusal| refusal.to_string())?;
             let tried = Tried::new();
-            let ask = Ask { facts: &facts, permitted: &permitted, tried: &tried, affinity: None, now: self.now, draw: 9 };
+            let ask = Ask {
+                facts: &facts,
+                permitted: &permitted,
+                tried: &tried,
+                affinity: None,
+                now: self.now,
+                draw: 9,
+            };
             let choice = select(&self.snapshot, &self.view, &ask, &mut Vec::new())
                 .map_err(|none| format!("{country}: {none:?}"))?;
             let region = &self.snapshot.region(choice.region()).id;
@@ -468,7 +564,10 @@ impl Simulation {
 }
 
 fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
+    std::env::var(name)
+        .ok()
+        .and_then(|value| value.parse().ok())
+        .unwrap_or(default)
 }
 
 #[test]
@@ -483,7 +582,11 @@ fn nothing_forbidden_happens_and_everything_comes_back() {
 
 #[test]
 fn the_same_seed_leaves_the_same_trace() {
-    let run = |seed| Simulation::new(seed).run(3_000).unwrap_or_else(|fault| panic!("seed {seed}: {fault}"));
+    let run = |seed| {
+        Simulation::new(seed)
+            .run(3_000)
+            .unwrap_or_else(|fault| panic!("seed {seed}: {fault}"))
+    };
     assert_eq!(run(7), run(7));
     assert_ne!(run(7).0, run(8).0);
 }
@@ -494,6 +597,7 @@ fn the_checker_finds_each_gate_that_is_taken_out() {
         (Gate::Law, "the law does not allow"),
         (Gate::Health, "cannot serve"),
         (Gate::Failover, "has failed and"),
+        (Gate::Patience, "left "),
     ] {
         let found = without(gate, || Simulation::new(11).run(100_000));
         let fault = found.expect_err("a missing gate must be noticed");

@@ -16,29 +16,62 @@ use crate::{
 
 /// The shipped files that decide on regions and law.
 pub(crate) const SHIPPED: [(&str, &str); 5] = [
-    ("regions.yaml", include_str!("../../../conf/policies/regions.yaml")),
-    ("latency.yaml", include_str!("../../../conf/policies/latency.yaml")),
-    ("traffic.yaml", include_str!("../../../conf/policies/traffic.yaml")),
-    ("residency.yaml", include_str!("../../../conf/policies/residency.yaml")),
-    ("routes.yaml", include_str!("../../../conf/policies/routes.yaml")),
+    (
+        "regions.yaml",
+        include_str!("../../../conf/policies/regions.yaml"),
+    ),
+    (
+        "latency.yaml",
+        include_str!("../../../conf/policies/latency.yaml"),
+    ),
+    (
+        "traffic.yaml",
+        include_str!("../../../conf/policies/traffic.yaml"),
+    ),
+    (
+        "residency.yaml",
+        include_str!("../../../conf/policies/residency.yaml"),
+    ),
+    (
+        "routes.yaml",
+        include_str!("../../../conf/policies/routes.yaml"),
+    ),
 ];
 
 /// Compiles; the edge stands in `us-central1`.
 pub(crate) fn try_compile(files: &[(&str, &str)]) -> Result<Snapshot, Vec<String>> {
     let sources: Vec<SourceFile> = files
         .iter()
-        .map(|(path, text)| SourceFile { path: (*path).to_owned(), text: (*text).to_owned() })
+        .map(|(path, text)| SourceFile {
+            path: (*path).to_owned(),
+            text: (*text).to_owned(),
+        })
         .collect();
-    Snapshot::compile(&sources, &References::NONE, &EdgePlace { region: "us-central1" })
-        .map_err(|faults| faults.iter().map(ToString::to_string).collect())
+    Snapshot::compile(
+        &sources,
+        &References::NONE,
+        &EdgePlace {
+            region: "us-central1",
+        },
+    )
+    .map_err(|faults| faults.iter().map(ToString::to_string).collect())
 }
 
 /// Compiles one file; `residency: off` unless the text says otherwise.
 pub(crate) fn compile(text: &str) -> Snapshot {
-    let off = if text.contains("residency:") { "" } else { "\nresidency: off\n" };
-    let routes = if text.contains("routes:") { "" } else { "\nroutes: [{ id: all, path: /* }]\n" };
+    let off = if text.contains("residency:") {
+        ""
+    } else {
+        "\nresidency: off\n"
+    };
+    let routes = if text.contains("routes:") {
+        ""
+    } else {
+        "\nroutes: [{ id: all, path: /* }]\n"
+    };
     let text = format!("{text}{off}{routes}");
-    try_compile(&[("policies.yaml", &text)]).unwrap_or_else(|faults| panic!("{}", faults.join("\n")))
+    try_compile(&[("policies.yaml", &text)])
+        .unwrap_or_else(|faults| panic!("{}", faults.join("\n")))
 }
 
 /// The shipped policies.
@@ -51,7 +84,11 @@ pub(crate) fn head(method: &str, path: &str, fields: &[(&str, &str)]) -> Request
     let mut head = RequestHead::new();
     let mut builder = RequestBuilder::new(&mut head, Version::Http2, HeadLimits::default());
     builder.method(method).unwrap().scheme("https").unwrap();
-    builder.authority("edge.example").unwrap().path(path).unwrap();
+    builder
+        .authority("edge.example")
+        .unwrap()
+        .path(path)
+        .unwrap();
     for (name, value) in fields {
         builder.field(name.as_bytes(), value.as_bytes()).unwrap();
     }
@@ -62,7 +99,9 @@ pub(crate) fn head(method: &str, path: &str, fields: &[(&str, &str)]) -> Request
 /// A client of a country; an empty code is nowhere.
 pub(crate) fn located(country: &str) -> Location {
     let country = Country::parse(country);
-    let Some(country) = country else { return Location::unknown(UnknownReason::NotFound) };
+    let Some(country) = country else {
+        return Location::unknown(UnknownReason::NotFound);
+    };
     Location {
         country: Some(country),
         certainty: Certainty::Country,
@@ -73,7 +112,11 @@ pub(crate) fn located(country: &str) -> Location {
 
 /// A client of a country at a point of its own.
 pub(crate) fn located_at(country: &str, lat: f32, lon: f32) -> Location {
-    Location { point: Point::new(lat, lon), certainty: Certainty::City, ..located(country) }
+    Location {
+        point: Point::new(lat, lon),
+        certainty: Certainty::City,
+        ..located(country)
+    }
 }
 
 /// Facts of a plain client.
@@ -112,7 +155,15 @@ impl World {
         let now = Tick(0) + Duration::from_secs(1_000);
         let state = State::new();
         let view = state.reconcile(&snapshot, now);
-        Self { snapshot, state, view, now, draw: 1, tried: Tried::new(), pin: None }
+        Self {
+            snapshot,
+            state,
+            view,
+            now,
+            draw: 1,
+            tried: Tried::new(),
+            pin: None,
+        }
     }
 
     pub(crate) fn advance(&mut self, seconds: u64) {
@@ -128,7 +179,12 @@ impl World {
         let head = head("GET", "/v3/echo", &[("x-data-class", class)]);
         let facts = facts(&head, from);
         let (_, route) = self.snapshot.route(&head).expect("a route for /v3/echo");
-        let permitted = eligible(&self.snapshot, route, &facts, classify(&self.snapshot, route, &facts))?;
+        let permitted = eligible(
+            &self.snapshot,
+            route,
+            &facts,
+            classify(&self.snapshot, route, &facts),
+        )?;
         let mut candidates = Vec::new();
         let ask = Ask {
             facts: &facts,
@@ -153,7 +209,9 @@ impl World {
         match self.ask(country, class) {
             Err(_) => "451",
             Ok(Answer { choice: Err(_), .. }) => "-",
-            Ok(Answer { choice: Ok(choice), .. }) => &self.snapshot.region(choice.region()).id,
+            Ok(Answer {
+                choice: Ok(choice), ..
+            }) => &self.snapshot.region(choice.region()).id,
         }
     }
 
@@ -170,9 +228,15 @@ impl World {
     }
 
     pub(crate) fn removal(&self, country: &str, region: &str) -> Option<Removal> {
-        let answer = self.ask(country, "tier_3_operational").expect("public data is allowed");
+        let answer = self
+            .ask(country, "tier_3_operational")
+            .expect("public data is allowed");
         let at = self.region(region);
-        answer.candidates.iter().find(|candidate| candidate.region == at)?.removed_by
+        answer
+            .candidates
+            .iter()
+            .find(|candidate| candidate.region == at)?
+            .removed_by
     }
 
     pub(crate) fn region(&self, id: &str) -> RegionIndex {
@@ -192,12 +256,19 @@ impl World {
         first_byte_ms: u64,
     ) -> Option<EndpointEvent> {
         let first_byte = (first_byte_ms > 0).then(|| Duration::from_millis(first_byte_ms));
-        let report = AttemptReport { outcome, connect: None, first_byte };
-        self.view.record(&self.snapshot, endpoint, &report, self.now)
+        let report = AttemptReport {
+            outcome,
+            connect: None,
+            first_byte,
+        };
+        self.view
+            .record(&self.snapshot, endpoint, &report, self.now)
     }
 
     /// Five failures in a row.
     pub(crate) fn eject(&self, endpoint: EndpointIndex) -> Option<EndpointEvent> {
-        (0..5).filter_map(|_| self.report(endpoint, AttemptOutcome::ConnectFailed, 0)).last()
+        (0..5)
+            .filter_map(|_| self.report(endpoint, AttemptOutcome::ConnectFailed, 0))
+            .last()
     }
 }

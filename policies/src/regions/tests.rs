@@ -33,13 +33,21 @@ const SEED_MATRIX: [(&str, &str, f32); 14] = [
 ];
 
 fn distance(snapshot: &Snapshot, from: &str, to: &str) -> f32 {
-    let place = |id| snapshot.region(snapshot.region_by_id(id).unwrap()).place.unwrap();
+    let place = |id| {
+        snapshot
+            .region(snapshot.region_by_id(id).unwrap())
+            .place
+            .unwrap()
+    };
     place(from).distance_km(place(to))
 }
 
 fn estimate(snapshot: &Snapshot, from: &meridian_geo::Location, to: &str) -> f32 {
     let origin = snapshot.regions.latency.origin(from);
-    origin.estimate(snapshot.region_by_id(to).unwrap()).unwrap().corrected(0.0)
+    origin
+        .estimate(snapshot.region_by_id(to).unwrap())
+        .unwrap()
+        .corrected(0.0)
 }
 
 #[test]
@@ -53,13 +61,18 @@ fn the_distance_formula_is_the_line_through_the_seeds_matrix() {
     }
     let slope = product / square;
     let ours = (by_distance(1_000.0) - by_distance(0.0)) / 1_000.0;
-    assert!((slope - ours).abs() < 0.0005, "least squares: {slope}, used: {ours}");
+    assert!(
+        (slope - ours).abs() < 0.0005,
+        "least squares: {slope}, used: {ours}"
+    );
 }
 
 #[test]
 fn without_a_matrix_latency_is_distance() {
     let snapshot = compile(SEED);
-    let km = located("DE").distance_km(snapshot.region(RegionIndex(1)).place.unwrap()).unwrap();
+    let km = located("DE")
+        .distance_km(snapshot.region(RegionIndex(1)).place.unwrap())
+        .unwrap();
     let found = estimate(&snapshot, &located("DE"), "europe-west1");
     // The client's nearest region is this one: its own 5 ms and the way there.
     assert!((found - by_distance(km)).abs() < 0.2, "{found}");
@@ -94,7 +107,10 @@ fn one_direction_stands_for_both_and_two_are_kept_apart() {
         ("us-east1", "europe-west1", 95.0),
         ("us-east1", "us-east1", 5.0),
     ] {
-        assert!((between(from, to) - ms).abs() < f32::EPSILON, "{from} to {to}");
+        assert!(
+            (between(from, to) - ms).abs() < f32::EPSILON,
+            "{from} to {to}"
+        );
     }
 }
 
@@ -105,9 +121,15 @@ fn a_point_at_the_middle_of_a_country_is_that_country() {
         let middle = located(code).place().unwrap();
         let point = located_at(code, middle.lat(), middle.lon());
         for region in snapshot.regions() {
-            let (by_country, by_point) =
-                (estimate(&snapshot, &located(code), &region.id), estimate(&snapshot, &point, &region.id));
-            assert!((by_country - by_point).abs() < 0.01, "{code} to {}", region.id);
+            let (by_country, by_point) = (
+                estimate(&snapshot, &located(code), &region.id),
+                estimate(&snapshot, &point, &region.id),
+            );
+            assert!(
+                (by_country - by_point).abs() < 0.01,
+                "{code} to {}",
+                region.id
+            );
         }
     }
 }
@@ -124,8 +146,14 @@ fn nothing_is_faster_than_light_in_fibre() {
     let snapshot = shipped();
     let origin = snapshot.regions.latency.origin(&located("DE"));
     let at = |id| snapshot.region_by_id(id).unwrap();
-    let far = origin.estimate(at("us-central1")).unwrap().corrected(-1_000.0);
-    let near = origin.estimate(at("europe-west1")).unwrap().corrected(-1_000.0);
+    let far = origin
+        .estimate(at("us-central1"))
+        .unwrap()
+        .corrected(-1_000.0);
+    let near = origin
+        .estimate(at("europe-west1"))
+        .unwrap()
+        .corrected(-1_000.0);
     assert!((70.0..80.0).contains(&far), "7,500 km: {far}");
     assert!((3.0..7.0).contains(&near), "460 km: {near}");
 }
@@ -147,8 +175,19 @@ fn a_country_without_coordinates_stands_in_its_middle() {
 #[test]
 fn weight_zero_is_a_standby() {
     let snapshot = compile("regions: [{ id: a, weight: 0 }, { id: b, role: standby }, { id: c }]");
-    let roles: Vec<_> = snapshot.regions().iter().map(|region| region.role).collect();
-    assert_eq!(roles, [super::Role::Standby, super::Role::Standby, super::Role::Active]);
+    let roles: Vec<_> = snapshot
+        .regions()
+        .iter()
+        .map(|region| region.role)
+        .collect();
+    assert_eq!(
+        roles,
+        [
+            super::Role::Standby,
+            super::Role::Standby,
+            super::Role::Active
+        ]
+    );
 }
 
 #[test]
@@ -158,58 +197,155 @@ fn endpoints_stand_by_region_and_are_found_by_their_tag() {
   - { id: a, endpoints: ['http://10.0.0.1:80', { url: 'http://10.0.0.2', version: v3.1.0 }] }
   - { id: b, endpoints: ['http://10.0.0.1:80'] }",
     );
-    let ids: Vec<_> = snapshot.endpoints().iter().map(|endpoint| endpoint.id.as_str()).collect();
-    assert_eq!(ids, ["a/http://10.0.0.1:80", "a/http://10.0.0.2:80", "b/http://10.0.0.1:80"]);
+    let ids: Vec<_> = snapshot
+        .endpoints()
+        .iter()
+        .map(|endpoint| endpoint.id.as_str())
+        .collect();
+    assert_eq!(
+        ids,
+        [
+            "a/http://10.0.0.1:80",
+            "a/http://10.0.0.2:80",
+            "b/http://10.0.0.1:80"
+        ]
+    );
     assert_eq!(snapshot.endpoints()[1].version.as_deref(), Some("v3.1.0"));
     for (index, endpoint) in (0u32..).zip(snapshot.endpoints()) {
-        let found = snapshot.regions.endpoint_by_tag(super::endpoint_tag(endpoint));
+        let found = snapshot
+            .regions
+            .endpoint_by_tag(super::endpoint_tag(endpoint));
         assert_eq!(found, Some(crate::EndpointIndex(index)));
     }
     assert_eq!(snapshot.regions.endpoint_by_tag(1), None);
 }
 
+/// What is written, the place of the fault, a part of its message.
+const FAULTS: &[(&str, &str, &str)] = &[
+    ("regions: [{ id: a }, { id: a }]", "1:28", "defined twice"),
+    ("regions: [{ id: 'a b' }]", "1:17", "no region id"),
+    (
+        "regions: [{ id: a, weight: 101 }]",
+        "1:28",
+        "weight over 100",
+    ),
+    ("regions: [{ id: a, capacity: 0 }]", "1:30", "not above 0"),
+    (
+        "regions: [{ id: a, endpoints: ['https://x'] }]",
+        "1:32",
+        "not supported yet",
+    ),
+    (
+        "regions: [{ id: a, endpoints: ['http://x', 'http://x:80'] }]",
+        "1:44",
+        "listed twice",
+    ),
+    (
+        "regions: [{ id: a, location: { country: EU } }]",
+        "1:41",
+        "no such country",
+    ),
+    (
+        "regions: [{ id: a, location: { country: DE, lat: 1 } }]",
+        "1:50",
+        "both `lat` and `lon`",
+    ),
+    (
+        "regions: [{ id: a, location: { country: DE, lat: 91, lon: 0 } }]",
+        "1:50",
+        "not on the globe",
+    ),
+    (
+        "regions: [{ id: a, prices: { egress_per_gib: -1 } }]",
+        "1:46",
+        "below 0",
+    ),
+    (
+        "regions: [{ id: alpha }]\nlatency_matrix: { alpah: { alpha: 1 } }",
+        "2:19",
+        "alpha",
+    ),
+    (
+        "regions: [{ id: a }]\nlatency_matrix: { a: { a: -1 } }",
+        "2:27",
+        "not a latency",
+    ),
+    (
+        "regions: [{ id: a }]\nscoring: { weights: { latency: -1 } }",
+        "2:32",
+        "no sum",
+    ),
+    (
+        "regions: [{ id: a }]\nscoring: { tie_break: { b: 1 } }",
+        "2:25",
+        "b",
+    ),
+    (
+        "regions: [{ id: a }]\nscoring: { latency_brackets: [{ below_ms: 9, score: 101 }] }",
+        "2:30",
+        "no curve",
+    ),
+    (
+        "regions: [{ id: a }]\ntraffic_policy: { failover: { failover_threshold: 0 } }",
+        "2:51",
+        "not a percentage",
+    ),
+    (
+        "regions: [{ id: a }]\ntraffic_policy: { failover: { degraded_threshold: 60 } }",
+        "2:51",
+        "degraded only after failed",
+    ),
+    (
+        "regions: [{ id: a }]\noutlier_detection: { consecutive_errors: 0 }",
+        "2:42",
+        "out of range",
+    ),
+    (
+        "regions: [{ id: a }]\noutlier_detection: { interval: 0s }",
+        "2:32",
+        "too short",
+    ),
+    (
+        "regions: [{ id: a }]\noutlier_detection: { base_ejection_time: 60s, max_ejection_time: 30s }",
+        "2:66",
+        "shorter than the first",
+    ),
+    ("regions: [{ id: a }]\nhealth_check: never", "2:15", "`off`"),
+    (
+        "regions: [{ id: a }]\nhealth_check: { path: 'v3' }",
+        "2:23",
+        "not a path",
+    ),
+    (
+        "regions: [{ id: a }]\nretry: { max_retries: 9 }",
+        "2:23",
+        "too many retries",
+    ),
+    (
+        "regions: [{ id: a }]\nretry: { statuses: [404] }",
+        "2:20",
+        "only server errors",
+    ),
+    (
+        "regions: [{ id: a }]\ntraffic_policy: { failover: { dwel: 10s } }",
+        "2:31",
+        "dwell",
+    ),
+];
+
 #[test]
 fn every_fault_has_its_place_and_its_remedy() {
-    let cases = [
-        ("regions: [{ id: a }, { id: a }]", "1:28", "defined twice"),
-        ("regions: [{ id: 'a b' }]", "1:17", "no region id"),
-        ("regions: [{ id: a, weight: 101 }]", "1:28", "weight over 100"),
-        ("regions: [{ id: a, capacity: 0 }]", "1:30", "not above 0"),
-        ("regions: [{ id: a, endpoints: ['https://x'] }]", "1:32", "not supported yet"),
-        ("regions: [{ id: a, endpoints: ['http://x', 'http://x:80'] }]", "1:44", "listed twice"),
-        ("regions: [{ id: a, location: { country: EU } }]", "1:41", "no such country"),
-        ("regions: [{ id: a, location: { country: DE, lat: 1 } }]", "1:50", "both `lat` and `lon`"),
-        ("regions: [{ id: a, location: { country: DE, lat: 91, lon: 0 } }]", "1:50", "not on the globe"),
-        ("regions: [{ id: a, prices: { egress_per_gib: -1 } }]", "1:46", "below 0"),
-        ("regions: [{ id: alpha }]\nlatency_matrix: { alpah: { alpha: 1 } }", "2:19", "alpha"),
-        ("regions: [{ id: a }]\nlatency_matrix: { a: { a: -1 } }", "2:27", "not a latency"),
-        ("regions: [{ id: a }]\nscoring: { weights: { latency: -1 } }", "2:32", "no sum"),
-        ("regions: [{ id: a }]\nscoring: { tie_break: { b: 1 } }", "2:25", "b"),
-        ("regions: [{ id: a }]\nscoring: { latency_brackets: [{ below_ms: 9, score: 101 }] }", "2:30", "no curve"),
-        ("regions: [{ id: a }]\ntraffic_policy: { failover: { failover_threshold: 0 } }", "2:51", "not a percentage"),
-        (
-            "regions: [{ id: a }]\ntraffic_policy: { failover: { degraded_threshold: 60 } }",
-            "2:51",
-            "degraded only after failed",
-        ),
-        ("regions: [{ id: a }]\noutlier_detection: { consecutive_errors: 0 }", "2:42", "out of range"),
-        ("regions: [{ id: a }]\noutlier_detection: { interval: 0s }", "2:32", "too short"),
-        (
-            "regions: [{ id: a }]\noutlier_detection: { base_ejection_time: 60s, max_ejection_time: 30s }",
-            "2:66",
-            "shorter than the first",
-        ),
-        ("regions: [{ id: a }]\nhealth_check: never", "2:15", "`off`"),
-        ("regions: [{ id: a }]\nhealth_check: { path: 'v3' }", "2:23", "not a path"),
-        ("regions: [{ id: a }]\nretry: { max_retries: 9 }", "2:23", "too many retries"),
-        ("regions: [{ id: a }]\nretry: { statuses: [404] }", "2:20", "only server errors"),
-        ("regions: [{ id: a }]\ntraffic_policy: { failover: { dwel: 10s } }", "2:31", "dwell"),
-    ];
-    for (text, place, part) in cases {
+    for (text, place, part) in FAULTS {
         let text = format!("{text}\nresidency: off\n");
         let faults = try_compile(&[("p.yaml", &text)]).expect_err(&text);
-        let hit = faults.iter().any(|fault| fault.starts_with(&format!("p.yaml:{place}: ")) && fault.contains(part));
-        assert!(hit, "{text}\nwanted {place} {part}, got:\n{}", faults.join("\n"));
+        let hit = faults
+            .iter()
+            .any(|fault| fault.starts_with(&format!("p.yaml:{place}: ")) && fault.contains(part));
+        assert!(
+            hit,
+            "{text}\nwanted {place} {part}, got:\n{}",
+            faults.join("\n")
+        );
         let tells = |fault: &String| fault.contains("help: ") || fault.contains("expected ");
         assert!(faults.iter().all(tells), "{}", faults.join("\n"));
     }
@@ -224,8 +360,12 @@ fn bounds_on_regions_and_endpoints_hold() {
     assert!(try_compile(&[("p.yaml", &many(super::REGIONS_MAX))]).is_ok());
     let faults = try_compile(&[("p.yaml", &many(super::REGIONS_MAX + 1))]).unwrap_err();
     assert!(faults[0].contains("more than 512"), "{}", faults[0]);
-    let urls: Vec<String> =
-        (0..=super::ENDPOINTS_MAX).map(|at| format!("'http://h{at}'")).collect();
-    let text = format!("regions: [{{ id: a, endpoints: [{}] }}]\nresidency: off\n", urls.join(", "));
+    let urls: Vec<String> = (0..=super::ENDPOINTS_MAX)
+        .map(|at| format!("'http://h{at}'"))
+        .collect();
+    let text = format!(
+        "regions: [{{ id: a, endpoints: [{}] }}]\nresidency: off\n",
+        urls.join(", ")
+    );
     assert!(try_compile(&[("p.yaml", &text)]).unwrap_err()[0].contains("more than 4,096"));
 }

@@ -31,7 +31,10 @@ impl Budget {
     }
 
     /// Takes one retry if there is one.
-    #[expect(clippy::cast_precision_loss, reason = "a rate needs no more than 7 digits")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a rate needs no more than 7 digits"
+    )]
     pub(crate) fn withdraw(&self, policy: &RetryPolicy, now: Tick) -> Withdrawal {
         let tally = self.window.tally(now);
         let allowed = tally.total * policy.budget_percent as f32 / 100.0
@@ -72,7 +75,11 @@ mod tests {
         for _ in 0..1_000 {
             budget.note_request(Tick(1));
         }
-        assert_eq!(taken(&budget, &policy, Tick(1)), 300, "200 of 1,000, and 100 in 10 s");
+        assert_eq!(
+            taken(&budget, &policy, Tick(1)),
+            300,
+            "200 of 1,000, and 100 in 10 s"
+        );
     }
 
     #[test]
@@ -83,12 +90,18 @@ mod tests {
         assert_eq!(taken(&budget, &policy, now), 100);
         now = now + Duration::from_secs(15);
         let again = taken(&budget, &policy, now);
-        assert!((45..=55).contains(&again), "half of the window has slid by: {again}");
+        assert!(
+            (45..=55).contains(&again),
+            "half of the window has slid by: {again}"
+        );
     }
 
     #[test]
     fn an_outage_costs_at_most_a_fifth_more_requests() {
-        let policy = RetryPolicy { min_per_second: 0, ..RetryPolicy::default() };
+        let policy = RetryPolicy {
+            min_per_second: 0,
+            ..RetryPolicy::default()
+        };
         let budget = Budget::new();
         let mut retries = 0;
         for request in 0..60_000u64 {

@@ -22,8 +22,14 @@ use crate::{Facts, HeaderBody, McpFacts, Route, Snapshot, Tick};
 
 /// MCP methods that only read. `initialize` is not among them: it makes a
 /// session.
-const READING: [&str; 6] =
-    ["ping", "prompts/list", "resources/list", "resources/templates/list", "server/discover", "tools/list"];
+const READING: [&str; 6] = [
+    "ping",
+    "prompts/list",
+    "resources/list",
+    "resources/templates/list",
+    "server/discover",
+    "tools/list",
+];
 
 /// Most retries a file may ask for.
 const RETRIES_MAX: u8 = 8;
@@ -65,38 +71,70 @@ impl RetryPolicy {
     }
 
     fn is_safe_tool(&self, tool: &str) -> bool {
-        self.safe_tools.binary_search_by(|safe| safe.as_str().cmp(tool)).is_ok()
+        self.safe_tools
+            .binary_search_by(|safe| safe.as_str().cmp(tool))
+            .is_ok()
     }
 }
 
 /// Compiles `retry`; what is absent has its default.
 pub(crate) fn compile(raw: Option<Spanned<RawRetry>>, ctx: &mut CompileContext<'_>) -> RetryPolicy {
     let shipped = RetryPolicy::default();
-    let Some(Spanned { value: raw, .. }) = raw else { return shipped };
+    let Some(Spanned { value: raw, .. }) = raw else {
+        return shipped;
+    };
     let mut policy = RetryPolicy {
-        max_retries: raw.max_retries.map_or(shipped.max_retries, |retries| retries.value),
-        budget_percent: raw.budget_percent.map_or(shipped.budget_percent, |p| p.value),
-        min_per_second: raw.min_per_second.map_or(shipped.min_per_second, |p| p.value),
-        statuses: raw.statuses.as_ref().map_or(shipped.statuses, |s| s.value.clone()),
-        safe_tools: raw.safe_tools.iter().map(|tool| tool.value.clone()).collect(),
+        max_retries: raw
+            .max_retries
+            .map_or(shipped.max_retries, |retries| retries.value),
+        budget_percent: raw
+            .budget_percent
+            .map_or(shipped.budget_percent, |p| p.value),
+        min_per_second: raw
+            .min_per_second
+            .map_or(shipped.min_per_second, |p| p.value),
+        statuses: raw
+            .statuses
+            .as_ref()
+            .map_or(shipped.statuses, |s| s.value.clone()),
+        safe_tools: raw
+            .safe_tools
+            .iter()
+            .map(|tool| tool.value.clone())
+            .collect(),
     };
     policy.safe_tools.sort_unstable();
     policy.safe_tools.dedup();
-    if let Some(given) = raw.max_retries.filter(|retries| retries.value > RETRIES_MAX) {
+    if let Some(given) = raw
+        .max_retries
+        .filter(|retries| retries.value > RETRIES_MAX)
+    {
         ctx.error_help(given.at, "too many retries", "write 0 to 8");
     }
     if let Some(given) = raw.budget_percent.filter(|percent| percent.value > 100) {
         ctx.error_help(given.at, "not a percentage", "write 0 to 100");
     }
     if let Some(given) = raw.min_per_second.filter(|rate| rate.value > 100_000) {
-        ctx.error_help(given.at, "too many free retries", "write 0 to 100000 a second");
+        ctx.error_help(
+            given.at,
+            "too many free retries",
+            "write 0 to 100000 a second",
+        );
     }
     let server = |status: &u16| (500..=599).contains(status);
     if let Some(given) = raw.statuses.filter(|given| !given.value.iter().all(server)) {
-        ctx.error_help(given.at, "only server errors can be tried again", "write 500 to 599");
+        ctx.error_help(
+            given.at,
+            "only server errors can be tried again",
+            "write 500 to 599",
+        );
     }
     if let Some(over) = raw.safe_tools.get(SAFE_TOOLS_MAX) {
-        ctx.error_help(over.at, "more than 1,024 safe tools", "list only those worth a retry");
+        ctx.error_help(
+            over.at,
+            "more than 1,024 safe tools",
+            "list only those worth a retry",
+        );
     }
     policy
 }
@@ -234,8 +272,12 @@ fn is_harmless(policy: &RetryPolicy, ask: &RetryAsk<'_>) -> bool {
 /// MCP knows better than HTTP, for which every call is a POST. Headers that
 /// nobody compared with the body prove nothing.
 fn only_reads(policy: &RetryPolicy, ask: &RetryAsk<'_>) -> bool {
-    let Some(McpFacts { method: Some(method), tool, verified: HeaderBody::Agree, .. }) =
-        ask.facts.mcp
+    let Some(McpFacts {
+        method: Some(method),
+        tool,
+        verified: HeaderBody::Agree,
+        ..
+    }) = ask.facts.mcp
     else {
         return false;
     };

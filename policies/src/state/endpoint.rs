@@ -5,7 +5,10 @@
 //! moment may lose one latency sample to each other, never a count of
 //! requests in flight or an ejection.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::{Relaxed, SeqCst}};
+use std::sync::atomic::{
+    AtomicU8, AtomicU32, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::time::Duration;
 
 use super::{ProbeOutcome, mix};
@@ -134,7 +137,10 @@ impl EndpointState {
     /// more. The memory fades while nothing is measured, so that an endpoint
     /// that was slow once is tried again; a fresh one costs more until its
     /// slow start is over.
-    #[expect(clippy::cast_precision_loss, reason = "a cost is compared, not counted")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a cost is compared, not counted"
+    )]
     pub(crate) fn cost(&self, policy: &OutlierPolicy, now: Tick) -> f32 {
         let latency = match self.latency_ns.load(Relaxed) {
             0 => UNKNOWN_LATENCY_NS,
@@ -149,7 +155,10 @@ impl EndpointState {
 
     /// 0.1 to 1: how far slow start is over.
     fn warmth(&self, policy: &OutlierPolicy, now: Tick) -> f32 {
-        let since = self.ejected_until.load(Relaxed).max(self.up_since.load(Relaxed));
+        let since = self
+            .ejected_until
+            .load(Relaxed)
+            .max(self.up_since.load(Relaxed));
         if since == 0 || policy.slow_start.is_zero() {
             return 1.0;
         }
@@ -177,9 +186,14 @@ impl EndpointState {
             return None;
         }
         let count = self.forgiven(policy, now).saturating_add(1);
-        let span = policy.base_ejection_time.saturating_mul(count).min(policy.max_ejection_time);
+        let span = policy
+            .base_ejection_time
+            .saturating_mul(count)
+            .min(policy.max_ejection_time);
         let end = now + span;
-        self.ejected_until.compare_exchange(until, end.0, SeqCst, Relaxed).ok()?;
+        self.ejected_until
+            .compare_exchange(until, end.0, SeqCst, Relaxed)
+            .ok()?;
         self.ejections.store(count, Relaxed);
         self.failures.store(0, Relaxed);
         self.return_owed.store(1, Relaxed);
@@ -203,12 +217,14 @@ impl EndpointState {
     /// What a check found: the change of health it brought, if any.
     pub(crate) fn note_probe(
         &self,
-        found: &ProbeOutcome,
+        found: ProbeOutcome,
         policy: &HealthCheck,
         now: Tick,
     ) -> Option<Health> {
         if let ProbeOutcome::Up { load } = found {
-            let load = load.filter(|load| load.is_finite()).map_or(f32::NAN, |l| l.clamp(0.0, 1.0));
+            let load = load
+                .filter(|load| load.is_finite())
+                .map_or(f32::NAN, |l| l.clamp(0.0, 1.0));
             self.reported_load.store(load.to_bits(), Relaxed);
         }
         let before = self.health();
@@ -246,7 +262,10 @@ impl EndpointState {
         }
         let count = self.probes.load(Relaxed);
         let next = now + jittered(interval, mix(tag, u64::from(count)));
-        let won = self.probe_at.compare_exchange(due, next.0, Relaxed, Relaxed).is_ok();
+        let won = self
+            .probe_at
+            .compare_exchange(due, next.0, Relaxed, Relaxed)
+            .is_ok();
         if won {
             self.probes.fetch_add(1, Relaxed);
         }
@@ -299,7 +318,11 @@ mod tests {
     impl Rig {
         fn new() -> Self {
             let now = Tick(0) + Duration::from_secs(1_000);
-            Self { state: EndpointState::new(now), policy: OutlierPolicy::default(), now }
+            Self {
+                state: EndpointState::new(now),
+                policy: OutlierPolicy::default(),
+                now,
+            }
         }
 
         fn eject(&mut self) -> Duration {
@@ -315,7 +338,10 @@ mod tests {
             assert_eq!(rig.eject(), Duration::from_secs((30 * count).min(300)));
             assert_eq!(rig.state.eject(&rig.policy, rig.now), None, "only one wins");
             rig.now = rig.state.ejected_until();
-            assert!(rig.state.is_usable(rig.now), "it comes back when its time is over");
+            assert!(
+                rig.state.is_usable(rig.now),
+                "it comes back when its time is over"
+            );
         }
     }
 
@@ -327,7 +353,11 @@ mod tests {
             rig.now = rig.state.ejected_until();
         }
         rig.now = rig.now + Duration::from_secs(21);
-        assert_eq!(rig.eject(), Duration::from_secs(60), "3 less 2, and one more");
+        assert_eq!(
+            rig.eject(),
+            Duration::from_mins(1),
+            "3 less 2, and one more"
+        );
     }
 
     #[test]
@@ -344,17 +374,23 @@ mod tests {
     fn three_bad_checks_take_an_endpoint_out_and_two_good_ones_bring_it_back() {
         let rig = Rig::new();
         let check = HealthCheck::default();
-        let probe = |up: bool| {
-            let found = if up {
-                ProbeOutcome::Up { load: None }
-            } else {
-                ProbeOutcome::Down(ProbeFailure::Timeout)
-            };
-            rig.state.note_probe(&found, &check, rig.now)
-        };
-        assert_eq!([probe(false), probe(false), probe(false)], [None, None, Some(Health::Down)]);
-        assert_eq!([probe(true), probe(false), probe(true), probe(true)], [None, None, None, Some(Health::Up)]);
-        assert_eq!([probe(false), probe(false), probe(true), probe(false)], [None; 4]);
+        let probe = |found| rig.state.note_probe(found, &check, rig.now);
+        let (up, down) = (
+            ProbeOutcome::Up { load: None },
+            ProbeOutcome::Down(ProbeFailure::Timeout),
+        );
+        assert_eq!(
+            [probe(down), probe(down), probe(down)],
+            [None, None, Some(Health::Down)]
+        );
+        assert_eq!(
+            [probe(up), probe(down), probe(up), probe(up)],
+            [None, None, None, Some(Health::Up)]
+        );
+        assert_eq!(
+            [probe(down), probe(down), probe(up), probe(down)],
+            [None; 4]
+        );
         assert!(rig.state.is_usable(rig.now));
     }
 
@@ -367,7 +403,10 @@ mod tests {
         assert_eq!(rig.state.latency(), Some(ms(100)));
         rig.state.observe(ms(10), rig.now + Duration::from_secs(11));
         let faded = rig.state.latency().unwrap();
-        assert!(ms(40) < faded && faded < ms(46), "10 s keep 1/e of 90 ms: {faded:?}");
+        assert!(
+            ms(40) < faded && faded < ms(46),
+            "10 s keep 1/e of 90 ms: {faded:?}"
+        );
     }
 
     #[test]
@@ -380,7 +419,9 @@ mod tests {
         rig.state.end();
         rig.state.end();
         assert_eq!(rig.state.in_flight(), 0, "an end too many is no underflow");
-        let later = rig.state.cost(&rig.policy, rig.now + Duration::from_secs(10));
+        let later = rig
+            .state
+            .cost(&rig.policy, rig.now + Duration::from_secs(10));
         assert!((later / idle - 0.5).abs() < 0.01);
     }
 
@@ -403,7 +444,10 @@ mod tests {
         for _ in 0..100 {
             assert!(rig.state.claim_probe(interval, 7, now));
             assert!(!rig.state.claim_probe(interval, 7, now));
-            assert!(!rig.state.claim_probe(interval, 7, now + Duration::from_millis(8_999)));
+            assert!(
+                !rig.state
+                    .claim_probe(interval, 7, now + Duration::from_millis(8_999))
+            );
             now = now + Duration::from_millis(11_001);
         }
     }

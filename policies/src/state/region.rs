@@ -3,7 +3,10 @@
 //! Promises: relaxed atomics only; the failover machine's standing is one
 //! word, so that no thread sees half of a change.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::{Relaxed, SeqCst}};
+use std::sync::atomic::{
+    AtomicU32, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::time::Duration;
 
 use super::endpoint::saturating_decrement;
@@ -78,18 +81,30 @@ impl RegionState {
     /// minimum volume.
     pub(crate) fn error_share(&self, policy: &FailoverPolicy, now: Tick) -> f32 {
         let tally = self.answers.tally(now);
-        #[expect(clippy::cast_precision_loss, reason = "a volume needs no more than 7 digits")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a volume needs no more than 7 digits"
+        )]
         let least = policy.min_requests as f32;
-        if tally.total < least { 0.0 } else { tally.share() }
+        if tally.total < least {
+            0.0
+        } else {
+            tally.share()
+        }
     }
 
     /// Load, 0 idle to 1 full and beyond: the larger of what this edge sends
     /// (in flight, and begun in the last second) over the capacity, and of
     /// what the backends report. Without a capacity only the latter counts.
-    #[expect(clippy::cast_precision_loss, reason = "a load needs no more than 7 digits")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a load needs no more than 7 digits"
+    )]
     pub(crate) fn load(&self, capacity: Option<f32>, now: Tick) -> f32 {
         let reported = f32::from_bits(self.reported_load.load(Relaxed));
-        let Some(capacity) = capacity else { return reported };
+        let Some(capacity) = capacity else {
+            return reported;
+        };
         let sent = (self.in_flight() as f32).max(self.started.tally(now).total);
         (sent / capacity).max(reported)
     }
@@ -124,17 +139,27 @@ impl RegionState {
 
     pub(crate) fn standing(&self) -> Standing {
         let calm = self.calm_since.load(Relaxed).checked_sub(1).map(Tick);
-        Standing { calm_since: calm, ..unpack(self.standing.load(Relaxed)) }
+        Standing {
+            calm_since: calm,
+            ..unpack(self.standing.load(Relaxed))
+        }
     }
 
     /// Lets the machine catch up with `now`; the standing it then has.
     pub(crate) fn settle(&self, seen: Vitals, policy: &FailoverPolicy, now: Tick) -> Standing {
         let packed = self.standing.load(Relaxed);
         let calm = self.calm_since.load(Relaxed);
-        let at = Standing { calm_since: calm.checked_sub(1).map(Tick), ..unpack(packed) };
+        let at = Standing {
+            calm_since: calm.checked_sub(1).map(Tick),
+            ..unpack(packed)
+        };
         let next = step(at, seen, policy, now);
         let target = pack(next);
-        if target != packed && self.standing.compare_exchange(packed, target, Relaxed, Relaxed).is_err()
+        if target != packed
+            && self
+                .standing
+                .compare_exchange(packed, target, Relaxed, Relaxed)
+                .is_err()
         {
             return self.standing();
         }
@@ -163,7 +188,11 @@ fn pack(standing: Standing) -> u64 {
 }
 
 fn unpack(packed: u64) -> Standing {
-    Standing { phase: phase_of(packed & 3), since: Tick(packed >> 2), calm_since: None }
+    Standing {
+        phase: phase_of(packed & 3),
+        since: Tick(packed >> 2),
+        calm_since: None,
+    }
 }
 
 fn phase_of(bits: u64) -> Phase {
@@ -213,11 +242,19 @@ impl PathState {
         (us > 0.0).then_some(us / 1_000.0)
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "a latency needs no more than 7 digits")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a latency needs no more than 7 digits"
+    )]
     fn rotate(&self, now: Tick) {
         let from = self.window_from.load(Relaxed);
         let open = from != 0 && now.saturating_sub(Tick(from)) < PATH_WINDOW;
-        if open || self.window_from.compare_exchange(from, now.0.max(1), Relaxed, Relaxed).is_err() {
+        if open
+            || self
+                .window_from
+                .compare_exchange(from, now.0.max(1), Relaxed, Relaxed)
+                .is_err()
+        {
             return;
         }
         let samples = self.samples.swap(0, Relaxed);
@@ -227,7 +264,11 @@ impl PathState {
         }
         let smallest = smallest as f32 / 1_000.0;
         let average = f32::from_bits(self.average_us.load(Relaxed));
-        let next = if average > 0.0 { average * 0.7 + smallest * 0.3 } else { smallest };
+        let next = if average > 0.0 {
+            average * 0.7 + smallest * 0.3
+        } else {
+            smallest
+        };
         self.average_us.store(next.to_bits(), Relaxed);
     }
 }
@@ -247,14 +288,20 @@ mod tests {
             now = now + PATH_WINDOW;
         }
         let found = path.round_trip_ms().unwrap();
-        assert!((found - 103.0).abs() < 0.01, "100, then 0.7 x 100 + 0.3 x 110: {found}");
+        assert!(
+            (found - 103.0).abs() < 0.01,
+            "100, then 0.7 x 100 + 0.3 x 110: {found}"
+        );
     }
 
     #[test]
     fn a_few_slow_answers_say_nothing_about_the_way() {
         let path = PathState::default();
         for second in 0..60u64 {
-            path.observe(Duration::from_secs(2), Tick(0) + Duration::from_secs(second));
+            path.observe(
+                Duration::from_secs(2),
+                Tick(0) + Duration::from_secs(second),
+            );
         }
         assert_eq!(path.round_trip_ms(), None);
     }

@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::View;
 use super::endpoint::Health;
-use crate::regions::{RegionHealth, Role};
 use crate::regions::failover::Phase;
+use crate::regions::{RegionHealth, Role};
 use crate::{Region, RegionIndex, Snapshot, Tick};
 
 /// One region, now.
@@ -60,7 +60,9 @@ impl View {
     /// Every region with its endpoints, in the snapshot's order.
     pub fn status(&self, snapshot: &Snapshot, now: Tick) -> Vec<RegionStatus> {
         let indexed = (0u16..).map(RegionIndex).zip(snapshot.regions());
-        indexed.filter_map(|(index, region)| self.one(snapshot, (index, region), now)).collect()
+        indexed
+            .filter_map(|(index, region)| self.one(snapshot, (index, region), now))
+            .collect()
     }
 
     fn one(
@@ -101,7 +103,9 @@ impl View {
                         ejected_s: left(state.ejected_until(), now),
                         ejections: state.ejections(),
                         in_flight: state.in_flight(),
-                        latency_ms: state.latency().map(|latency| latency.as_secs_f64() * 1_000.0),
+                        latency_ms: state
+                            .latency()
+                            .map(|latency| latency.as_secs_f64() * 1_000.0),
                         reported_load: state.reported_load(),
                     })
                 })

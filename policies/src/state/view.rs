@@ -60,7 +60,10 @@ impl View {
 
     /// Learns from an attempt: latency, failures in a row, the region's error
     /// share. The event is for logs and metrics.
-    #[expect(clippy::too_many_arguments, reason = "who, what, when, under which rules")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "who, what, when, under which rules"
+    )]
     pub fn record(
         &self,
         snapshot: &Snapshot,
@@ -70,7 +73,10 @@ impl View {
     ) -> Option<EndpointEvent> {
         let slot = self.endpoints.get(endpoint.index())?;
         let region = self.region(slot.region)?;
-        let returned = slot.state.take_return(now).then_some(EndpointEvent::Returned { endpoint });
+        let returned = slot
+            .state
+            .take_return(now)
+            .then_some(EndpointEvent::Returned { endpoint });
         match report.outcome {
             AttemptOutcome::ClientGone => returned,
             AttemptOutcome::Success => {
@@ -88,19 +94,29 @@ impl View {
         }
     }
 
-    fn fail(&self, snapshot: &Snapshot, endpoint: EndpointIndex, now: Tick) -> Option<EndpointEvent> {
+    fn fail(
+        &self,
+        snapshot: &Snapshot,
+        endpoint: EndpointIndex,
+        now: Tick,
+    ) -> Option<EndpointEvent> {
         let slot = self.endpoints.get(endpoint.index())?;
         let region = self.region(slot.region)?;
         region.note_failure(now);
         let policy = &snapshot.outliers.detection;
         let row = slot.state.note_failure();
-        let event = (row >= policy.consecutive_errors && self.may_eject(snapshot, slot.region, now))
-            .then(|| slot.state.eject(policy, now))
-            .flatten()
-            .map(|ejection| {
-                region.trouble(ejection.until);
-                EndpointEvent::Ejected { endpoint, count: ejection.count, until: ejection.until }
-            });
+        let event = (row >= policy.consecutive_errors
+            && self.may_eject(snapshot, slot.region, now))
+        .then(|| slot.state.eject(policy, now))
+        .flatten()
+        .map(|ejection| {
+            region.trouble(ejection.until);
+            EndpointEvent::Ejected {
+                endpoint,
+                count: ejection.count,
+                until: ejection.until,
+            }
+        });
         self.settle(snapshot, slot.region, now);
         event
     }
@@ -108,12 +124,18 @@ impl View {
     fn may_eject(&self, snapshot: &Snapshot, region: RegionIndex, now: Tick) -> bool {
         let states = self.states(region);
         let total = u32::try_from(states.len()).unwrap_or(u32::MAX);
-        let ejected = states.iter().filter(|slot| slot.state.is_ejected(now)).count();
+        let ejected = states
+            .iter()
+            .filter(|slot| slot.state.is_ejected(now))
+            .count();
         u32::try_from(ejected).unwrap_or(u32::MAX) < snapshot.outliers.detection.ejected_max(total)
     }
 
     /// Learns from an active check.
-    #[expect(clippy::too_many_arguments, reason = "who, what, when, under which rules")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "who, what, when, under which rules"
+    )]
     pub fn record_probe(
         &self,
         snapshot: &Snapshot,
@@ -122,7 +144,7 @@ impl View {
         now: Tick,
     ) -> Option<HealthEvent> {
         let slot = self.endpoints.get(endpoint.index())?;
-        let change = slot.state.note_probe(&outcome, snapshot.health_check(), now);
+        let change = slot.state.note_probe(outcome, snapshot.health_check(), now);
         self.report_load(slot.region);
         self.refresh_region(slot.region, now);
         self.settle(snapshot, slot.region, now);
@@ -165,15 +187,23 @@ impl View {
         let mut events = Vec::new();
         for (index, slot) in (0u32..).map(EndpointIndex).zip(&self.endpoints) {
             if slot.state.take_return(now) {
-                events.push(StateEvent::Endpoint(EndpointEvent::Returned { endpoint: index }));
+                events.push(StateEvent::Endpoint(EndpointEvent::Returned {
+                    endpoint: index,
+                }));
             }
         }
         for (index, slot) in (0u16..).map(RegionIndex).zip(&self.regions) {
             self.refresh_region(index, now);
-            let Some((standing, _)) = self.settle(snapshot, index, now) else { continue };
+            let Some((standing, _)) = self.settle(snapshot, index, now) else {
+                continue;
+            };
             if let Some(from) = slot.state.announce(standing.phase) {
                 let (from, to) = (from.health(), standing.phase.health());
-                events.push(StateEvent::Region(RegionEvent { region: index, from, to }));
+                events.push(StateEvent::Region(RegionEvent {
+                    region: index,
+                    from,
+                    to,
+                }));
             }
         }
         events
@@ -214,10 +244,17 @@ impl View {
     #[expect(clippy::cast_precision_loss, reason = "at most 4,096 endpoints")]
     fn unhealthy_share(&self, region: RegionIndex, now: Tick) -> f32 {
         let states = self.states(region);
-        if states.is_empty() || self.region(region).is_none_or(|state| state.is_untroubled(now)) {
+        if states.is_empty()
+            || self
+                .region(region)
+                .is_none_or(|state| state.is_untroubled(now))
+        {
             return 0.0;
         }
-        let unhealthy = states.iter().filter(|slot| slot.state.is_unhealthy(now)).count();
+        let unhealthy = states
+            .iter()
+            .filter(|slot| slot.state.is_unhealthy(now))
+            .count();
         unhealthy as f32 / states.len() as f32
     }
 
@@ -226,7 +263,8 @@ impl View {
             .get(region.index())
             .and_then(|slot| {
                 let (start, end) = (slot.endpoints.start, slot.endpoints.end);
-                self.endpoints.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
+                self.endpoints
+                    .get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
             })
             .unwrap_or_default()
     }
@@ -241,7 +279,9 @@ impl View {
     }
 
     fn refresh_region(&self, region: RegionIndex, now: Tick) {
-        let Some(state) = self.region(region) else { return };
+        let Some(state) = self.region(region) else {
+            return;
+        };
         if state.is_untroubled(now) {
             return self.report_trouble(region, now);
         }
@@ -250,7 +290,9 @@ impl View {
     }
 
     fn report_trouble(&self, region: RegionIndex, now: Tick) {
-        let Some(state) = self.region(region) else { return };
+        let Some(state) = self.region(region) else {
+            return;
+        };
         for slot in self.states(region) {
             if slot.state.is_down() {
                 state.trouble(Tick(u64::MAX));
@@ -263,7 +305,10 @@ impl View {
     /// Mean of what the endpoints report; those that report nothing are left
     /// out.
     fn report_load(&self, region: RegionIndex) {
-        let loads = self.states(region).iter().filter_map(|slot| slot.state.reported_load());
+        let loads = self
+            .states(region)
+            .iter()
+            .filter_map(|slot| slot.state.reported_load());
         let (sum, count) = loads.fold((0.0, 0.0), |(sum, count), load| (sum + load, count + 1.0));
         if let Some(state) = self.region(region) {
             state.set_reported_load(if count > 0.0 { sum / count } else { 0.0 });
@@ -274,6 +319,8 @@ impl View {
 fn observe(slot: &EndpointSlot, region: &RegionState, report: &AttemptReport, now: Tick) {
     if let Some(first_byte) = report.first_byte {
         slot.state.observe(first_byte, now);
-        region.path().observe(report.connect.unwrap_or_default().max(first_byte), now);
+        region
+            .path()
+            .observe(report.connect.unwrap_or_default().max(first_byte), now);
     }
 }

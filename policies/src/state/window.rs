@@ -6,8 +6,8 @@
 //! what one bucket holds unevenly. Refuses to go back: a `now` older than the
 //! current bucket is counted in the current bucket.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::Tick;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// How many things happened, and how many of them were of the marked kind.
 /// Both saturate the reader at `u32::MAX` per window, which no process
@@ -23,7 +23,11 @@ pub(crate) struct Tally {
 impl Tally {
     /// Share of marked ones, 0 to 1; 0 when nothing happened.
     pub(crate) fn share(self) -> f32 {
-        if self.total > 0.0 { (self.marked / self.total).clamp(0.0, 1.0) } else { 0.0 }
+        if self.total > 0.0 {
+            (self.marked / self.total).clamp(0.0, 1.0)
+        } else {
+            0.0
+        }
     }
 }
 
@@ -70,7 +74,11 @@ impl<const WIDTH_NS: u64> Sliding<WIDTH_NS> {
             1 => (0, self.current.load(Relaxed)),
             2.. => return Tally::default(),
         };
-        let left = if wanted < epoch { 1.0 } else { 1.0 - self.progress(now) };
+        let left = if wanted < epoch {
+            1.0
+        } else {
+            1.0 - Self::progress(now)
+        };
         let (current, previous) = (unpack(current), unpack(previous));
         Tally {
             total: current.total + previous.total * left,
@@ -79,8 +87,11 @@ impl<const WIDTH_NS: u64> Sliding<WIDTH_NS> {
     }
 
     /// How much of the current bucket has passed, 0 to 1.
-    #[expect(clippy::cast_precision_loss, reason = "a share needs no more than 7 digits")]
-    fn progress(&self, now: Tick) -> f32 {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a share needs no more than 7 digits"
+    )]
+    fn progress(now: Tick) -> f32 {
         (now.0 % WIDTH_NS) as f32 / WIDTH_NS as f32
     }
 
@@ -90,18 +101,28 @@ impl<const WIDTH_NS: u64> Sliding<WIDTH_NS> {
         let wanted = now.0 / WIDTH_NS;
         let epoch = self.epoch.load(Relaxed);
         if wanted <= epoch
-            || self.epoch.compare_exchange(epoch, wanted, Relaxed, Relaxed).is_err()
+            || self
+                .epoch
+                .compare_exchange(epoch, wanted, Relaxed, Relaxed)
+                .is_err()
         {
             return;
         }
         let last = self.current.swap(0, Relaxed);
-        self.previous.store(if wanted == epoch + 1 { last } else { 0 }, Relaxed);
+        self.previous
+            .store(if wanted == epoch + 1 { last } else { 0 }, Relaxed);
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a count in a share needs no more than 7 digits")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a count in a share needs no more than 7 digits"
+)]
 fn unpack(packed: u64) -> Tally {
-    Tally { total: (packed >> 32) as f32, marked: (packed & u64::from(u32::MAX)) as f32 }
+    Tally {
+        total: (packed >> 32) as f32,
+        marked: (packed & u64::from(u32::MAX)) as f32,
+    }
 }
 
 #[cfg(test)]

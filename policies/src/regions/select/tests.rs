@@ -26,7 +26,9 @@ fn down(world: &World, region: &str, nth: usize) {
     let endpoint = world.endpoint(region, nth);
     for _ in 0..3 {
         let outcome = ProbeOutcome::Down(ProbeFailure::Connect);
-        world.view.record_probe(&world.snapshot, endpoint, outcome, world.now);
+        world
+            .view
+            .record_probe(&world.snapshot, endpoint, outcome, world.now);
     }
 }
 
@@ -34,7 +36,9 @@ fn up(world: &World, region: &str, nth: usize) {
     let endpoint = world.endpoint(region, nth);
     for _ in 0..2 {
         let outcome = ProbeOutcome::Up { load: None };
-        world.view.record_probe(&world.snapshot, endpoint, outcome, world.now);
+        world
+            .view
+            .record_probe(&world.snapshot, endpoint, outcome, world.now);
     }
 }
 
@@ -65,7 +69,11 @@ fn law_comes_before_all_else() {
         ("CN", "tier_1_pii", "451"),
         ("GB", "tier_1_pii", "europe-west2"),
     ] {
-        assert_eq!(world.serves_class(country, class), region, "{country} {class}");
+        assert_eq!(
+            world.serves_class(country, class),
+            region,
+            "{country} {class}"
+        );
     }
     let german = world.ask("DE", "tier_1_pii").unwrap();
     let allowed: Vec<&str> = german
@@ -81,9 +89,16 @@ fn law_comes_before_all_else() {
 fn a_tie_goes_to_the_decision_matrix_whatever_the_draw() {
     let mut world = World::new(shipped());
     let german = world.ask("DE", "tier_1_pii").unwrap();
-    let scores: Vec<f32> =
-        german.candidates.iter().filter(|c| c.removed_by.is_none()).map(|c| c.score).collect();
-    assert!(scores.len() == 2 && (scores[0] - scores[1]).abs() < 0.001, "{scores:?}");
+    let scores: Vec<f32> = german
+        .candidates
+        .iter()
+        .filter(|c| c.removed_by.is_none())
+        .map(|c| c.score)
+        .collect();
+    assert!(
+        scores.len() == 2 && (scores[0] - scores[1]).abs() < 0.001,
+        "{scores:?}"
+    );
     assert_eq!(world.shares("DE", 200), [("europe-west1".to_owned(), 200)]);
 }
 
@@ -94,7 +109,10 @@ fn a_tie_that_the_matrix_leaves_open_is_drawn() {
         "regions: [{{ id: a, {place}, endpoints: ['http://a'] }}, {{ id: b, {place}, endpoints: ['http://b'] }}]"
     )));
     let shares = world.shares("DE", 1_000);
-    assert!(shares.len() == 2 && shares.iter().all(|(_, count)| (400..600).contains(count)), "{shares:?}");
+    assert!(
+        shares.len() == 2 && shares.iter().all(|(_, count)| (400..600).contains(count)),
+        "{shares:?}"
+    );
 }
 
 #[test]
@@ -103,9 +121,15 @@ fn the_terms_are_those_of_the_seed() {
     let answer = world.ask("DE", "tier_3_operational").unwrap();
     let terms = answer.candidates[1].terms;
     assert!((terms.latency - 100.0).abs() < 0.001 && (terms.load - 100.0).abs() < 0.001);
-    assert!((terms.compliance - 100.0).abs() < 0.001, "residency is off: every region is own");
+    assert!(
+        (terms.compliance - 100.0).abs() < 0.001,
+        "residency is off: every region is own"
+    );
     assert!((answer.candidates[1].score - 100.0).abs() < 0.001);
-    assert!((answer.candidates[0].terms.latency - 50.0).abs() < 0.001, "7,500 km are 103 ms");
+    assert!(
+        (answer.candidates[0].terms.latency - 50.0).abs() < 0.001,
+        "7,500 km are 103 ms"
+    );
 }
 
 #[test]
@@ -113,7 +137,9 @@ fn standing_makes_the_compliance_term() {
     let world = World::new(shipped());
     let terms = |country: &str, class: &str, region: &str| {
         let answer = world.ask(country, class).unwrap();
-        answer.candidates[world.region(region).index()].terms.compliance
+        answer.candidates[world.region(region).index()]
+            .terms
+            .compliance
     };
     assert!((terms("DE", "tier_2_personal", "europe-west1") - 100.0).abs() < 0.001);
     assert!((terms("DE", "tier_2_personal", "europe-west2") - 70.0).abs() < 0.001);
@@ -124,14 +150,18 @@ fn standing_makes_the_compliance_term() {
 fn load_moves_traffic_before_a_region_is_full() {
     let world = three();
     for _ in 0..79 {
-        world.view.begin(world.endpoint("europe-west1", 0), world.now);
+        world
+            .view
+            .begin(world.endpoint("europe-west1", 0), world.now);
     }
     let answer = world.ask("DE", "tier_3_operational").unwrap();
     assert!((answer.candidates[1].terms.load - 21.0).abs() < 0.01);
     // 100 x 0.5 + 21 x 0.3 + 20 is more than 50 x 0.5 + 30 + 20.
     assert_eq!(world.serves("DE"), "europe-west1");
     for _ in 0..21 {
-        world.view.begin(world.endpoint("europe-west1", 0), world.now);
+        world
+            .view
+            .begin(world.endpoint("europe-west1", 0), world.now);
     }
     assert_eq!(world.removal("DE", "europe-west1"), Some(Removal::Headroom));
     assert_eq!(world.serves("DE"), "us-central1");
@@ -142,17 +172,29 @@ fn spill_grows_with_the_load_and_never_refuses() {
     let by_latency = "scoring: { weights: { latency: 1, load: 0, compliance: 0 },";
     let mut world = World::new(compile(&THREE.replace("scoring: {", by_latency)));
     for _ in 0..90 {
-        world.view.begin(world.endpoint("europe-west1", 0), world.now);
+        world
+            .view
+            .begin(world.endpoint("europe-west1", 0), world.now);
     }
     let shares = world.shares("DE", 1_000);
-    let home = shares.iter().find(|(region, _)| region == "europe-west1").map_or(0, |(_, n)| *n);
-    assert!((400..600).contains(&home), "half of the way from 0.8 to 1: {shares:?}");
+    let home = shares
+        .iter()
+        .find(|(region, _)| region == "europe-west1")
+        .map_or(0, |(_, n)| *n);
+    assert!(
+        (400..600).contains(&home),
+        "half of the way from 0.8 to 1: {shares:?}"
+    );
     for region in ["us-central1", "europe-west1", "asia-southeast1"] {
         for _ in 0..100 {
             world.view.begin(world.endpoint(region, 0), world.now);
         }
     }
-    assert_eq!(world.serves("DE"), "us-east1", "the standby helps before full regions are pushed");
+    assert_eq!(
+        world.serves("DE"),
+        "us-east1",
+        "the standby helps before full regions are pushed"
+    );
 }
 
 #[test]
@@ -163,7 +205,10 @@ fn weights_hold_traffic_back_by_draw() {
   - { id: europe-west1, location: { country: BE }, weight: 10, endpoints: ['http://b'] }",
     ));
     let shares = world.shares("DE", 2_000);
-    let canary = shares.iter().find(|(region, _)| region == "europe-west1").map_or(0, |(_, n)| *n);
+    let canary = shares
+        .iter()
+        .find(|(region, _)| region == "europe-west1")
+        .map_or(0, |(_, n)| *n);
     assert!((150..250).contains(&canary), "10 %: {shares:?}");
 }
 
@@ -181,7 +226,11 @@ fn a_standby_serves_only_when_no_active_region_can() {
     up(&world, "europe-west1", 1);
     world.advance(1);
     world.view.tick(&world.snapshot, world.now);
-    assert_eq!(world.serves("US"), "us-east1", "a failed region waits for the failback delay");
+    assert_eq!(
+        world.serves("US"),
+        "us-east1",
+        "a failed region waits for the failback delay"
+    );
     world.advance(301);
     world.view.tick(&world.snapshot, world.now);
     world.advance(61);
@@ -195,7 +244,11 @@ fn a_failed_region_still_serves_what_no_other_may() {
     for region in ["us-central1", "europe-west1", "asia-southeast1", "us-east1"] {
         down(&world, region, 0);
     }
-    assert_eq!(world.removal("DE", "europe-west1"), None, "half of the endpoints still answer");
+    assert_eq!(
+        world.removal("DE", "europe-west1"),
+        None,
+        "half of the endpoints still answer"
+    );
     assert_eq!(world.serves("DE"), "europe-west1");
 }
 
@@ -212,10 +265,16 @@ fn failback_needs_no_tick_to_be_seen() {
     assert_eq!(world.removal("DE", "europe-west1"), Some(Removal::Failed));
     world.advance(1);
     let share = |shares: Vec<(String, u64)>| {
-        shares.into_iter().find(|(region, _)| region == "europe-west1").map_or(0, |(_, n)| n)
+        shares
+            .into_iter()
+            .find(|(region, _)| region == "europe-west1")
+            .map_or(0, |(_, n)| n)
     };
     let begin = share(world.shares("DE", 1_000));
-    assert!((50..160).contains(&begin), "the ramp begins at a tenth: {begin}");
+    assert!(
+        (50..160).contains(&begin),
+        "the ramp begins at a tenth: {begin}"
+    );
     world.advance(30);
     let half = share(world.shares("DE", 1_000));
     assert!((430..570).contains(&half), "{half}");
@@ -226,15 +285,31 @@ fn failback_needs_no_tick_to_be_seen() {
 #[test]
 fn everything_down_is_a_503_with_a_time_to_come_back() {
     let mut world = three();
-    for (region, count) in [("us-central1", 2), ("europe-west1", 2), ("asia-southeast1", 2), ("us-east1", 1)] {
+    for (region, count) in [
+        ("us-central1", 2),
+        ("europe-west1", 2),
+        ("asia-southeast1", 2),
+        ("us-east1", 1),
+    ] {
         for nth in 0..count {
             down(&world, region, nth);
         }
     }
     let answer = world.ask("DE", "tier_3_operational").unwrap();
     let twenty = Duration::from_secs(20);
-    assert_eq!(answer.choice, Err(NoRegion::AllDown { retry_after: twenty }), "two checks of 10 s");
-    assert!(answer.candidates.iter().all(|c| c.removed_by == Some(Removal::Unhealthy)));
+    assert_eq!(
+        answer.choice,
+        Err(NoRegion::AllDown {
+            retry_after: twenty
+        }),
+        "two checks of 10 s"
+    );
+    assert!(
+        answer
+            .candidates
+            .iter()
+            .all(|c| c.removed_by == Some(Removal::Unhealthy))
+    );
     world.advance(1);
     up(&world, "us-east1", 0);
     assert_eq!(world.serves("DE"), "us-east1");
@@ -246,16 +321,25 @@ fn an_ejection_tells_when_it_ends() {
     world.eject(world.endpoint("a", 0)).unwrap();
     world.advance(10);
     let answer = world.ask("DE", "tier_3_operational").unwrap();
-    assert_eq!(answer.choice, Err(NoRegion::AllDown { retry_after: Duration::from_secs(20) }));
+    assert_eq!(
+        answer.choice,
+        Err(NoRegion::AllDown {
+            retry_after: Duration::from_secs(20)
+        })
+    );
     assert_eq!(answer.candidates[0].removed_by, Some(Removal::Ejected));
     world.advance(20);
-    assert_eq!(world.serves("DE"), "a", "one ejection is no failure of the region");
+    assert_eq!(
+        world.serves("DE"),
+        "a",
+        "one ejection is no failure of the region"
+    );
 }
 
 #[test]
 fn a_drained_region_gets_nothing_until_the_drain_ends() {
     let mut world = three();
-    let until = world.now + Duration::from_secs(60);
+    let until = world.now + Duration::from_mins(1);
     world.view.drain(world.region("europe-west1"), until);
     assert_eq!(world.removal("DE", "europe-west1"), Some(Removal::Draining));
     assert_eq!(world.serves("DE"), "us-central1");
@@ -269,7 +353,11 @@ fn an_unusable_endpoint_is_never_chosen_beside_a_usable_one() {
     world.eject(world.endpoint("europe-west1", 0)).unwrap();
     for draw in 0..500 {
         world.draw = draw;
-        let choice = world.ask("DE", "tier_3_operational").unwrap().choice.unwrap();
+        let choice = world
+            .ask("DE", "tier_3_operational")
+            .unwrap()
+            .choice
+            .unwrap();
         assert_eq!(choice.endpoint(), world.endpoint("europe-west1", 1));
     }
 }
@@ -293,33 +381,72 @@ fn a_retry_goes_to_an_endpoint_that_was_not_tried() {
 fn the_less_busy_and_faster_of_two_endpoints_is_taken() {
     let mut world = three();
     for (nth, ms) in [(0, 100), (1, 10)] {
-        world.report(world.endpoint("europe-west1", nth), AttemptOutcome::Success, ms);
+        world.report(
+            world.endpoint("europe-west1", nth),
+            AttemptOutcome::Success,
+            ms,
+        );
     }
     for draw in 0..200 {
         world.draw = draw;
-        let choice = world.ask("DE", "tier_3_operational").unwrap().choice.unwrap();
+        let choice = world
+            .ask("DE", "tier_3_operational")
+            .unwrap()
+            .choice
+            .unwrap();
         assert_eq!(choice.endpoint(), world.endpoint("europe-west1", 1));
     }
     for _ in 0..10 {
-        world.view.begin(world.endpoint("europe-west1", 1), world.now);
+        world
+            .view
+            .begin(world.endpoint("europe-west1", 1), world.now);
     }
-    let choice = world.ask("DE", "tier_3_operational").unwrap().choice.unwrap();
-    assert_eq!(choice.endpoint(), world.endpoint("europe-west1", 0), "11 x 10 ms is over 100 ms");
+    let choice = world
+        .ask("DE", "tier_3_operational")
+        .unwrap()
+        .choice
+        .unwrap();
+    assert_eq!(
+        choice.endpoint(),
+        world.endpoint("europe-west1", 0),
+        "11 x 10 ms is over 100 ms"
+    );
 }
 
 #[test]
 fn panic_uses_bad_endpoints_of_a_permitted_region_only() {
-    let mut world = World::new(compile(&format!("{THREE}outlier_detection: {{ panic_threshold: 50 }}")));
+    let mut world = World::new(compile(&format!(
+        "{THREE}outlier_detection: {{ panic_threshold: 50 }}"
+    )));
     down(&world, "europe-west1", 0);
     let mut seen = std::collections::BTreeSet::new();
     for draw in 0..200 {
         world.draw = draw;
-        world.view.drain(world.region("us-central1"), world.now + Duration::from_secs(1));
-        world.view.drain(world.region("asia-southeast1"), world.now + Duration::from_secs(1));
-        world.view.drain(world.region("us-east1"), world.now + Duration::from_secs(1));
-        seen.insert(world.ask("DE", "tier_3_operational").unwrap().choice.unwrap().endpoint());
+        world.view.drain(
+            world.region("us-central1"),
+            world.now + Duration::from_secs(1),
+        );
+        world.view.drain(
+            world.region("asia-southeast1"),
+            world.now + Duration::from_secs(1),
+        );
+        world
+            .view
+            .drain(world.region("us-east1"), world.now + Duration::from_secs(1));
+        seen.insert(
+            world
+                .ask("DE", "tier_3_operational")
+                .unwrap()
+                .choice
+                .unwrap()
+                .endpoint(),
+        );
     }
-    assert_eq!(seen.len(), 2, "both endpoints of the region, and no other region's");
+    assert_eq!(
+        seen.len(),
+        2,
+        "both endpoints of the region, and no other region's"
+    );
 }
 
 #[test]
@@ -329,15 +456,30 @@ fn a_session_stays_with_its_endpoint() {
     world.pin = Some(Affinity(endpoint_tag(world.snapshot.endpoint(pinned))));
     for draw in 0..100 {
         world.draw = draw;
-        let choice = world.ask("DE", "tier_3_operational").unwrap().choice.unwrap();
-        assert_eq!((choice.endpoint(), choice.affinity()), (pinned, AffinityOutcome::Kept));
+        let choice = world
+            .ask("DE", "tier_3_operational")
+            .unwrap()
+            .choice
+            .unwrap();
+        assert_eq!(
+            (choice.endpoint(), choice.affinity()),
+            (pinned, AffinityOutcome::Kept)
+        );
     }
     world.eject(pinned).unwrap();
-    let choice = world.ask("DE", "tier_3_operational").unwrap().choice.unwrap();
+    let choice = world
+        .ask("DE", "tier_3_operational")
+        .unwrap()
+        .choice
+        .unwrap();
     assert_eq!(choice.affinity(), AffinityOutcome::YieldedToHealth);
     assert_eq!(choice.region(), world.region("europe-west1"));
     world.pin = Some(Affinity(7));
-    let choice = world.ask("DE", "tier_3_operational").unwrap().choice.unwrap();
+    let choice = world
+        .ask("DE", "tier_3_operational")
+        .unwrap()
+        .choice
+        .unwrap();
     assert_eq!(choice.affinity(), AffinityOutcome::Gone);
 }
 
@@ -346,7 +488,11 @@ fn a_session_yields_to_the_law() {
     let mut world = World::new(shipped());
     let pinned = world.endpoint("us-central1", 0);
     world.pin = Some(Affinity(endpoint_tag(world.snapshot.endpoint(pinned))));
-    let choice = world.ask("DE", "tier_3_operational").unwrap().choice.unwrap();
+    let choice = world
+        .ask("DE", "tier_3_operational")
+        .unwrap()
+        .choice
+        .unwrap();
     assert_eq!(choice.affinity(), AffinityOutcome::Kept);
     let choice = world.ask("DE", "tier_1_pii").unwrap().choice.unwrap();
     assert_eq!(choice.affinity(), AffinityOutcome::YieldedToLaw);
@@ -389,9 +535,14 @@ fn backends_next_to_the_edge_do_not_move_the_world() {
 
 #[test]
 fn a_route_keeps_its_requests_in_its_regions() {
-    let text = format!("{THREE}routes: [{{ id: all, path: /*, regions: [us-central1, asia-southeast1] }}]");
+    let text = format!(
+        "{THREE}routes: [{{ id: all, path: /*, regions: [us-central1, asia-southeast1] }}]"
+    );
     let world = World::new(compile(&text));
-    assert_eq!(world.removal("DE", "europe-west1"), Some(Removal::RouteConstraint));
+    assert_eq!(
+        world.removal("DE", "europe-west1"),
+        Some(Removal::RouteConstraint)
+    );
     assert_eq!(world.serves("DE"), "us-central1");
 }
 
@@ -399,7 +550,9 @@ fn a_route_keeps_its_requests_in_its_regions() {
 fn a_city_decides_where_a_country_is_wide() {
     let world = World::new(compile(&THREE.replace("role: standby,", "")));
     let place = |lat, lon| {
-        let answer = world.ask_from(located_at("US", lat, lon), "tier_3_operational").unwrap();
+        let answer = world
+            .ask_from(located_at("US", lat, lon), "tier_3_operational")
+            .unwrap();
         let choice = answer.choice.unwrap();
         world.snapshot.region(choice.region()).id.clone()
     };
