@@ -67,7 +67,7 @@ impl Transfer {
 /// Every jurisdiction that counts the source among its own is asked, and the
 /// strictest answer holds. A source that no jurisdiction claims comes under
 /// the one of unknown places. With residency off everything is allowed.
-pub fn transfer(snapshot: &Snapshot, ask: &TransferAsk) -> Transfer {
+pub fn transfer(snapshot: &Snapshot, ask: TransferAsk) -> Transfer {
     let residency = &snapshot.residency;
     match residency.switch {
         Switch::Off => Transfer::Allowed,
@@ -93,7 +93,7 @@ impl Jurisdiction {
         self.cells.iter().any(|cell| cell.own.contains(region))
     }
 
-    fn judge(&self, ask: &TransferAsk) -> Transfer {
+    fn judge(&self, ask: TransferAsk) -> Transfer {
         let cell = self.cell(ask.class);
         let to = ask.destination;
         if cell.own.contains(to) || cell.free.contains(to) {
@@ -137,7 +137,7 @@ mod tests {
             class,
             consent: None,
         };
-        transfer(snapshot, &ask)
+        transfer(snapshot, ask)
     }
 
     #[test]
@@ -219,7 +219,7 @@ mod tests {
                 class,
                 consent,
             };
-            transfer(&snapshot, &ask).may_go()
+            transfer(&snapshot, ask).may_go()
         };
         assert!(ask("us-central1", "europe-west1", DataClass::Tier2Personal));
         assert!(!ask("us-central1", "europe-west1", DataClass::Tier1Pii));

@@ -7,18 +7,19 @@
 mod access;
 mod choice;
 mod place;
+mod problem;
 
 use std::cell::RefCell;
-use std::fmt;
 
-use serde::de::{self, DeserializeOwned, Deserializer, Error as _, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
 
 use self::access::{Entries, Items};
 use self::choice::Choice;
 use self::place::Place;
+use self::problem::Problem;
+use super::Fault;
 use super::node::{Key, Node, Scalar, Style, Value};
 use super::spanned::SPANNED;
-use super::{Fault, Mark, nearest};
 
 /// Builds a `T`, adding to `faults` what is wrong. `None` if it could not be
 /// built; unknown fields alone still give the value, beside their faults.
@@ -39,74 +40,6 @@ pub(crate) fn from_node<T: DeserializeOwned>(node: &Node, faults: &mut Vec<Fault
     }
 }
 
-/// serde's error with a place, which the innermost value gives it.
-#[derive(Debug)]
-struct Problem {
-    at: Option<Mark>,
-    message: String,
-    help: Option<String>,
-}
-
-impl Problem {
-    fn at(mut self, at: Mark) -> Self {
-        self.at.get_or_insert(at);
-        self
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for Problem {}
-
-impl de::Error for Problem {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Self {
-            at: None,
-            message: message.to_string(),
-            help: None,
-        }
-    }
-
-    fn invalid_type(unexpected: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::custom(format_args!("expected {expected}, found {unexpected}"))
-    }
-
-    fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
-        Self {
-            at: None,
-            message: format!("`{variant}` is not known here"),
-            help: Some(one_of(variant, expected)),
-        }
-    }
-
-    fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        Self {
-            at: None,
-            message: format!("unknown key `{field}`"),
-            help: Some(one_of(field, expected)),
-        }
-    }
-
-    fn missing_field(field: &'static str) -> Self {
-        Self::custom(format_args!("the key `{field}` is missing"))
-    }
-}
-
-fn one_of(word: &str, expected: &'static [&'static str]) -> String {
-    if let Some(meant) = nearest(word, expected.iter().copied()) {
-        return format!("did you mean `{meant}`?");
-    }
-    match expected {
-        [] => "no key is known here".to_owned(),
-        [only] => format!("known here: `{only}`"),
-        [..] => format!("known here: `{}`", expected.join("`, `")),
-    }
-}
-
 type Sink = RefCell<Vec<Fault>>;
 
 /// A node about to become something.
@@ -121,6 +54,24 @@ impl<'a> At<'a> {
         Self {
             node,
             sink: self.sink,
+        }
+    }
+
+    /// Gives a problem this node's place. What came out of a reference may be
+    /// a secret, so a message that could repeat it is replaced.
+    fn blame(self, problem: Problem) -> Problem {
+        match &self.node.value {
+            Value::Scalar(Scalar {
+                style: Style::Resolved,
+                ..
+            }) => Problem {
+                at: Some(self.node.at),
+                message: "what this reference brings in does not fit here".to_owned(),
+                help: None,
+            },
+            Value::Null | Value::Scalar(_) | Value::Seq(_) | Value::Map(_) => {
+                problem.at(self.node.at)
+            }
         }
     }
 
@@ -207,7 +158,7 @@ macro_rules! integers {
     ($($method:ident $visit:ident $type:ty, $expected:literal;)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
             let number: $type = self.integer($expected)?;
-            visitor.$visit(number).map_err(|e: Problem| e.at(self.node.at))
+            visitor.$visit(number).map_err(|e: Problem| self.blame(e))
         }
     )*};
 }
@@ -259,14 +210,14 @@ impl<'de> Deserializer<'de> for At<'_> {
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
         visitor
             .visit_f64(self.float()?)
-            .map_err(|e: Problem| e.at(self.node.at))
+            .map_err(|e: Problem| self.blame(e))
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
         match &self.node.value {
             Value::Scalar(scalar) => visitor
                 .visit_str(&scalar.text)
-                .map_err(|e: Problem| e.at(self.node.at)),
+                .map_err(|e: Problem| self.blame(e)),
             Value::Null | Value::Seq(_) | Value::Map(_) => self.wrong("text"),
         }
     }
@@ -387,7 +338,7 @@ impl<'de> Deserializer<'de> for At<'_> {
                 return self.wrong(&format!("one of `{}`", variants.join("`, `")));
             }
         };
-        visitor.visit_enum(choice)
+        visitor.visit_enum(choice).map_err(|e| self.blame(e))
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {

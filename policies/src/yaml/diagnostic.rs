@@ -51,6 +51,15 @@ pub struct Diagnostic {
     pub frame: String,
 }
 
+impl Diagnostic {
+    /// A fault of meaning at a value's place, for those who check more than
+    /// types. `source` is the file that the value was parsed from.
+    pub fn at(source: &SourceFile, at: Mark, message: impl Into<String>) -> Self {
+        let fault = Fault::new(Mark { file: 0, ..at }, message);
+        render_one(std::slice::from_ref(source), fault)
+    }
+}
+
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {

@@ -286,13 +286,37 @@ fn references_are_resolved_after_parsing() {
 
 #[test]
 fn what_a_reference_brings_in_is_not_repeated_in_a_message() {
+    #[derive(Debug, Deserialize)]
+    struct Strict {
+        _size: Option<ByteSize>,
+        _rule: Option<Rule>,
+        _port: Option<u16>,
+    }
     let env = |_: &str| Some("hunter2".to_owned());
     let refs = References {
         env: &env,
         file: &|_| Err(String::new()),
     };
-    let faults = parse::<Shop>(&file("name: x\nport: ${SECRET}\n"), &refs).unwrap_err();
-    assert!(!faults[0].to_string().contains("hunter2"), "{}", faults[0]);
+    for text in [
+        "_port: ${SECRET}\n",
+        "_rule: ${SECRET}\n",
+        "_size: ${SECRET}\n",
+    ] {
+        let faults = parse::<Strict>(&file(text), &refs).unwrap_err();
+        assert_eq!((faults[0].line, faults[0].column), (1, 8), "{text}");
+        assert!(!faults[0].to_string().contains("hunter2"), "{}", faults[0]);
+    }
+}
+
+#[test]
+fn a_fault_of_meaning_can_be_shown_like_any_other() {
+    let source = file("name: x\nport: 7\n");
+    let shop: BTreeMap<String, Spanned<String>> = parse(&source, &References::NONE).unwrap();
+    let fault = Diagnostic::at(&source, shop["port"].at, "port 7 is taken");
+    assert_eq!(
+        fault.to_string(),
+        "shop.yaml:2:7: port 7 is taken\n  |\n1 | name: x\n2 | port: 7\n  |       ^"
+    );
 }
 
 #[test]
