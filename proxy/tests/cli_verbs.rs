@@ -1,43 +1,17 @@
 //! The verbs that end by themselves, as a user runs them.
 
+#[cfg(test)]
 #[path = "support/mod.rs"]
 mod support;
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use serde_json::json;
-use support::{Ran, meridian, ran, repository, run};
-
-/// A certificate and everything that the examples take from the environment.
-struct Around {
-    folder: tempfile::TempDir,
-}
-
-impl Around {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        std::fs::write(folder.path().join("tls.pem"), made.cert.pem()).unwrap();
-        std::fs::write(folder.path().join("tls.key"), made.signing_key.serialize_pem()).unwrap();
-        Self { folder }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn around(&self, command: &mut Command) -> Ran {
-        command.env("UPSTREAM", "127.0.0.1:9000");
-        command.env("HTTP_PORT", "8080").env("HTTPS_PORT", "8443").env("ADMIN_PORT", "9090");
-        command.env("TLS_CERT", self.path("tls.pem")).env("TLS_KEY", self.path("tls.key"));
-        command.env("ACCESS_LOG", self.path("access.log"));
-        ran(command.output().unwrap())
-    }
-}
+use support::{Around, copy, meridian, ran, repository, run};
 
 fn shipped() -> String {
-    repository().join("conf/meridian.yaml").display().to_string()
+    repository()
+        .join("conf/meridian.yaml")
+        .display()
+        .to_string()
 }
 
 #[test]
@@ -47,12 +21,23 @@ fn every_example_is_good_and_says_what_it_shows() {
     for entry in std::fs::read_dir(repository().join("conf/examples")).unwrap() {
         let file = entry.unwrap().path().join("meridian.yaml");
         let checked = around.around(meridian().args(["check", "--json", "--config"]).arg(&file));
-        assert_eq!(checked.code, Some(0), "{}\n{}{}", file.display(), checked.out, checked.err);
+        assert_eq!(
+            checked.code,
+            Some(0),
+            "{}\n{}{}",
+            file.display(),
+            checked.out,
+            checked.err
+        );
         let result = checked.json();
         assert_eq!(result["valid"], true);
         assert_eq!(result["warnings"], json!([]), "{}", file.display());
         let text = std::fs::read_to_string(&file).unwrap();
-        assert!(text.starts_with("# "), "{} does not say what it shows", file.display());
+        assert!(
+            text.starts_with("# "),
+            "{} does not say what it shows",
+            file.display()
+        );
         seen += 1;
     }
     assert!(seen >= 10, "{seen} examples");
@@ -61,7 +46,13 @@ fn every_example_is_good_and_says_what_it_shows() {
 #[test]
 fn an_example_without_its_environment_is_not_good() {
     let file = repository().join("conf/examples/minimal/meridian.yaml");
-    let checked = ran(meridian().arg("check").arg("--config").arg(file).env_clear().output().unwrap());
+    let checked = ran(meridian()
+        .arg("check")
+        .arg("--config")
+        .arg(file)
+        .env_clear()
+        .output()
+        .unwrap());
     assert_eq!(checked.code, Some(1));
     assert!(checked.err.contains("HTTP_PORT"), "{}", checked.err);
 }
@@ -79,7 +70,11 @@ fn a_fault_is_shown_with_its_place_and_frame() {
     copy(&repository().join("conf/examples/waf"), folder.path());
     let policies = folder.path().join("policies/policies.yaml");
     let text = std::fs::read_to_string(&policies).unwrap();
-    std::fs::write(&policies, text.replace("waf: { mode: block }", "waf: { mood: block }")).unwrap();
+    std::fs::write(
+        &policies,
+        text.replace("waf: { mode: block }", "waf: { mood: block }"),
+    )
+    .unwrap();
     let config = folder.path().join("meridian.yaml").display().to_string();
 
     let checked = run(&["check", "--config", &config]);
@@ -93,7 +88,12 @@ fn a_fault_is_shown_with_its_place_and_frame() {
     let result = checked.json();
     assert_eq!(result["valid"], false);
     assert_eq!(result["diagnostics"][0]["line"], 5);
-    assert!(result["diagnostics"][0]["message"].as_str().unwrap().contains("mood"));
+    assert!(
+        result["diagnostics"][0]["message"]
+            .as_str()
+            .unwrap()
+            .contains("mood")
+    );
 }
 
 #[test]
@@ -110,19 +110,40 @@ fn a_certificate_that_does_not_go_with_its_key_is_not_good() {
 fn missing_files_are_named_and_wrong_usage_is_2() {
     let checked = run(&["check", "--config", "/nowhere/meridian.yaml"]);
     assert_eq!(checked.code, Some(1));
-    assert!(checked.err.contains("/nowhere/meridian.yaml"), "{}", checked.err);
+    assert!(
+        checked.err.contains("/nowhere/meridian.yaml"),
+        "{}",
+        checked.err
+    );
     assert_eq!(run(&["check", "--conf"]).code, Some(2));
     assert_eq!(run(&[]).code, Some(2));
-    assert_eq!(run(&["explain", "--ip", "nobody", "--path", "/"]).code, Some(2));
+    assert_eq!(
+        run(&["explain", "--ip", "nobody", "--path", "/"]).code,
+        Some(2)
+    );
     assert_eq!(run(&["--help"]).code, Some(0));
 }
 
 #[test]
 fn explain_gives_every_candidate_its_terms_and_its_remover() {
     let config = shipped();
-    let args = ["explain", "--config", &config, "--ip", "91.64.0.1", "--path", "/mcp"];
+    let args = [
+        "explain",
+        "--config",
+        &config,
+        "--ip",
+        "91.64.0.1",
+        "--path",
+        "/mcp",
+    ];
     let explained = run(&[&args[..], &["--class", "tier_1_pii", "--json"]].concat());
-    assert_eq!(explained.code, Some(0), "{}{}", explained.out, explained.err);
+    assert_eq!(
+        explained.code,
+        Some(0),
+        "{}{}",
+        explained.out,
+        explained.err
+    );
     let answer = explained.json();
     assert_eq!(answer["verdict"], "forward");
     assert_eq!(answer["region"], "europe-west1");
@@ -132,10 +153,14 @@ fn explain_gives_every_candidate_its_terms_and_its_remover() {
     assert_eq!(candidates.len(), 11);
     for candidate in candidates {
         let removed = candidate["removed_by"].is_string();
-        let allowed = ["europe-west1", "europe-west4"].contains(&candidate["region"].as_str().unwrap());
+        let allowed =
+            ["europe-west1", "europe-west4"].contains(&candidate["region"].as_str().unwrap());
         assert_ne!(removed, allowed, "{candidate}");
         for term in ["latency", "load", "compliance", "cost"] {
-            assert!(candidate["terms"].get(term).is_some(), "{candidate} has no {term}");
+            assert!(
+                candidate["terms"].get(term).is_some(),
+                "{candidate} has no {term}"
+            );
         }
     }
     let table = run(&args);
@@ -146,9 +171,15 @@ fn explain_gives_every_candidate_its_terms_and_its_remover() {
 #[test]
 fn a_refused_request_is_exit_code_1_with_the_law_that_says_no() {
     let config = shipped();
-    let args = ["explain", "--config", &config, "--path", "/mcp", "--json", "--ip"];
+    let args = [
+        "explain", "--config", &config, "--path", "/mcp", "--json", "--ip",
+    ];
     // China: personal data stays refused whatever is consented to.
-    let refused = run(&[&args[..], &["36.112.0.1", "--class", "tier_1_pii", "--consent"]].concat());
+    let refused = run(&[
+        &args[..],
+        &["36.112.0.1", "--class", "tier_1_pii", "--consent"],
+    ]
+    .concat());
     assert_eq!(refused.code, Some(1), "{}{}", refused.out, refused.err);
     let answer = refused.json();
     assert_eq!(answer["verdict"], "refuse");
@@ -160,7 +191,9 @@ fn a_refused_request_is_exit_code_1_with_the_law_that_says_no() {
 #[test]
 fn consent_counts_and_a_stricter_header_does_too() {
     let config = shipped();
-    let args = ["explain", "--config", &config, "--path", "/mcp", "--json", "--ip", "8.8.8.8"];
+    let args = [
+        "explain", "--config", &config, "--path", "/mcp", "--json", "--ip", "8.8.8.8",
+    ];
     let without = run(&[&args[..], &["--class", "tier_2_personal"]].concat()).json();
     let with = run(&[&args[..], &["--class", "tier_2_personal", "--consent"]].concat()).json();
     let count = |answer: &serde_json::Value| answer["permitted"].as_array().unwrap().len();
@@ -172,10 +205,15 @@ fn consent_counts_and_a_stricter_header_does_too() {
 #[test]
 fn a_request_that_no_edge_would_read_is_not_explained() {
     let config = shipped();
-    let refused =
-        run(&["explain", "--config", &config, "--ip", "8.8.8.8", "--path", "no-slash"]);
+    let refused = run(&[
+        "explain", "--config", &config, "--ip", "8.8.8.8", "--path", "no-slash",
+    ]);
     assert_eq!(refused.code, Some(1));
-    assert!(refused.err.contains("no edge would read"), "{}", refused.err);
+    assert!(
+        refused.err.contains("no edge would read"),
+        "{}",
+        refused.err
+    );
 }
 
 #[test]
@@ -187,11 +225,20 @@ fn geo_lookup_says_who_says_so() {
     assert_eq!(place["continent"], "europe");
     assert_eq!(place["source"], "embedded");
     assert_eq!(place["groups"], json!(["EU", "EEA"]));
-    let config = repository().join("conf/examples/geo/meridian.yaml").display().to_string();
+    let config = repository()
+        .join("conf/examples/geo/meridian.yaml")
+        .display()
+        .to_string();
     let place = run(&["geo", "lookup", "10.1.2.3", "--config", &config, "--json"]).json();
-    assert_eq!((&place["country"], &place["source"]), (&json!("DE"), &json!("override")));
+    assert_eq!(
+        (&place["country"], &place["source"]),
+        (&json!("DE"), &json!("override"))
+    );
     let text = run(&["geo", "lookup", "::ffff:91.64.0.1"]).out;
-    assert!(text.contains("91.64.0.1") && text.contains("Germany"), "{text}");
+    assert!(
+        text.contains("91.64.0.1") && text.contains("Germany"),
+        "{text}"
+    );
     assert!(text.contains("CC BY-SA"), "{text}");
 }
 
@@ -203,20 +250,10 @@ fn completions_and_manuals_are_printed() {
         assert!(printed.out.contains("explain"), "{shell}");
     }
     let page = run(&["man"]).out;
-    assert!(page.starts_with(".ie") || page.contains(".TH meridian"), "{page}");
+    assert!(
+        page.starts_with(".ie") || page.contains(".TH meridian"),
+        "{page}"
+    );
     assert!(run(&["man", "explain"]).out.contains("tier_1_pii"));
     assert_eq!(run(&["man", "backend"]).code, Some(1));
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let target = to.join(path.file_name().unwrap());
-        if path.is_dir() {
-            copy(&path, &target);
-        } else {
-            std::fs::copy(&path, target).unwrap();
-        }
-    }
 }

@@ -2,6 +2,7 @@
 //! h2spec. `scripts/test` installs them under `.test`; a test whose client is
 //! not there says so and is counted as skipped.
 
+#[cfg(test)]
 #[path = "support/mod.rs"]
 mod support;
 
@@ -25,7 +26,7 @@ fn url(demo: &Demo) -> String {
 
 /// Runs a client to its end and shows what it said if it was not content.
 fn content(command: &mut Command, demo: &Demo) {
-    let done = command.output().unwrap();
+    let done = command.output().expect("the client starts");
     assert!(
         done.status.success(),
         "{command:?}: {}\n{}{}\n{}",
@@ -42,7 +43,11 @@ fn python(test: &str, mode: &str) {
     };
     let demo = Demo::start();
     let mut command = Command::new(python);
-    command.arg(script("mcp_python.py")).arg(url(&demo)).arg(demo.dir.join("tls.pem")).arg(mode);
+    command
+        .arg(script("mcp_python.py"))
+        .arg(url(&demo))
+        .arg(demo.dir.join("tls.pem"))
+        .arg(mode);
     content(&mut command, &demo);
 }
 
@@ -53,7 +58,10 @@ fn the_python_client_works_in_the_era_of_sessions() {
 
 #[test]
 fn the_python_client_works_in_the_era_without_sessions() {
-    python("the_python_client_works_in_the_era_without_sessions", "2026-07-28");
+    python(
+        "the_python_client_works_in_the_era_without_sessions",
+        "2026-07-28",
+    );
 }
 
 #[test]
@@ -63,12 +71,17 @@ fn the_python_client_finds_the_era_by_itself() {
 
 fn npm(test: &str, mode: &str) {
     let Some(modules) = tool("node") else {
-        return skipped(test, "no npm client (npm install @modelcontextprotocol/client)");
+        return skipped(
+            test,
+            "no npm client (npm install @modelcontextprotocol/client)",
+        );
     };
     let demo = Demo::start();
     let mut command = Command::new("node");
     command.arg(script("mcp_npm.mjs")).arg(url(&demo)).arg(mode);
-    command.env("NODE_EXTRA_CA_CERTS", demo.dir.join("tls.pem")).env("MERIDIAN_NODE", modules);
+    command
+        .env("NODE_EXTRA_CA_CERTS", demo.dir.join("tls.pem"))
+        .env("MERIDIAN_NODE", modules);
     content(&mut command, &demo);
 }
 
@@ -95,14 +108,29 @@ fn h2spec_passes_all_of_its_tests() {
     let demo = Demo::start();
     let port = demo.address("https").port().to_string();
     let mut command = Command::new(h2spec);
-    command.args(["--tls", "--insecure", "--strict", "--host", "127.0.0.1", "--port", &port]);
+    command.args([
+        "--tls",
+        "--insecure",
+        "--strict",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        &port,
+    ]);
     command.args(["--path", "/v3/echo", "--timeout", "10"]);
     let done = command.output().unwrap();
     let text = String::from_utf8_lossy(&done.stdout);
-    let summary = text.lines().rev().find(|line| line.contains(" tests, ")).unwrap_or_default();
+    let summary = text
+        .lines()
+        .rev()
+        .find(|line| line.contains(" tests, "))
+        .unwrap_or_default();
     assert!(
         summary.starts_with("146 tests, 146 passed, 0 skipped, 0 failed"),
         "{summary}\n{}",
-        text.lines().filter(|line| line.contains('×')).collect::<Vec<_>>().join("\n"),
+        text.lines()
+            .filter(|line| line.contains('×'))
+            .collect::<Vec<_>>()
+            .join("\n"),
     );
 }

@@ -1,5 +1,6 @@
 //! The demo, as a user runs it: real processes, free ports, no sleeps.
 
+#[cfg(test)]
 #[path = "support/mod.rs"]
 mod support;
 
@@ -32,18 +33,32 @@ fn clients_are_served_where_the_policy_says() {
         let echo = reply.json();
         assert_eq!(echo["region"], region);
         assert_eq!(echo["method"], "GET");
-        assert!(echo["path"].as_str().unwrap().starts_with("/v3/echo"), "{echo}");
+        assert!(
+            echo["path"].as_str().unwrap().starts_with("/v3/echo"),
+            "{echo}"
+        );
     }
     // This machine itself counts as a German client.
     let bare = demo.get("/v3/echo", &[SECRET]);
-    assert_eq!(bare.field("x-meridian-region"), Some("europe-west1"), "{}", bare.head);
+    assert_eq!(
+        bare.field("x-meridian-region"),
+        Some("europe-west1"),
+        "{}",
+        bare.head
+    );
     // The demo has no Indian region.
     let refused = demo.get("/v3/echo", &[&from("49.36.0.1"), SECRET]);
     assert_eq!(refused.status, 451, "{}", refused.body);
-    assert_eq!(refused.field("content-type"), Some("application/problem+json"));
+    assert_eq!(
+        refused.field("content-type"),
+        Some("application/problem+json")
+    );
     assert_eq!(refused.json()["reason"], "residency");
     let decisions = demo.admin("/decisions").body;
-    assert!(decisions.contains(refused.field("x-request-id").unwrap()), "{decisions}");
+    assert!(
+        decisions.contains(refused.field("x-request-id").unwrap()),
+        "{decisions}"
+    );
 }
 
 #[test]
@@ -66,7 +81,11 @@ fn the_edge_protects_itself() {
     }
     let refused = refused.expect("a thousand requests in a minute are too many");
     for field in ["ratelimit", "ratelimit-policy", "retry-after"] {
-        assert!(refused.field(field).is_some(), "no {field}: {}", refused.head);
+        assert!(
+            refused.field(field).is_some(),
+            "no {field}: {}",
+            refused.head
+        );
     }
     // The demo exempts this machine itself.
     assert_eq!(demo.get("/v3/echo", &[]).status, 200);
@@ -84,26 +103,50 @@ fn an_edit_is_live_within_a_second_a_slip_changes_nothing_and_is_named() {
         assert!(text.contains(good));
         text.replace(good, closed)
     });
-    until("the edit is live", || (demo.get("/v3/echo", &[]).status == 403).then_some(()));
-    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    until("the edit is live", || {
+        (demo.get("/v3/echo", &[]).status == 403).then_some(())
+    });
+    assert!(
+        start.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        start.elapsed()
+    );
 
-    demo.edit("routes.yaml", |text| text.replace("action: { deny", "acton: { deny"));
+    demo.edit("routes.yaml", |text| {
+        text.replace("action: { deny", "acton: { deny")
+    });
     let told = until("the slip is told", || {
         let ready = demo.admin("/readyz").json();
-        ready["rejected_reload"]["diagnostics"][0].is_object().then_some(ready)
+        ready["rejected_reload"]["diagnostics"][0]
+            .is_object()
+            .then_some(ready)
     });
     let fault = &told["rejected_reload"]["diagnostics"][0];
-    assert!(fault["path"].as_str().unwrap().ends_with("routes.yaml"), "{fault}");
+    assert!(
+        fault["path"].as_str().unwrap().ends_with("routes.yaml"),
+        "{fault}"
+    );
     let text = std::fs::read_to_string(demo.dir.join("policies/routes.yaml")).unwrap();
-    let line = 1 + text.lines().position(|line| line.contains("acton")).unwrap();
+    let line = 1 + text
+        .lines()
+        .position(|line| line.contains("acton"))
+        .unwrap();
     assert_eq!(fault["line"], line);
     assert!(fault["column"].as_u64().unwrap() > 0);
     assert_eq!(told["generation"], 2);
     assert_eq!(demo.get("/v3/echo", &[]).status, 403);
-    assert!(demo.stderr().contains(&format!("routes.yaml:{line}:")), "{}", demo.stderr());
+    assert!(
+        demo.stderr().contains(&format!("routes.yaml:{line}:")),
+        "{}",
+        demo.stderr()
+    );
 
-    demo.edit("routes.yaml", |text| text.replace(closed.replace("action", "acton").as_str(), good));
-    until("the mended file is live", || (demo.get("/v3/echo", &[]).status == 200).then_some(()));
+    demo.edit("routes.yaml", |text| {
+        text.replace(closed.replace("action", "acton").as_str(), good)
+    });
+    until("the mended file is live", || {
+        (demo.get("/v3/echo", &[]).status == 200).then_some(())
+    });
     assert!(demo.admin("/readyz").json()["rejected_reload"].is_null());
 }
 
@@ -113,13 +156,19 @@ fn a_killed_backend_stays_down_and_its_clients_never_leave_the_law() {
     let pid = demo.backend_pid("europe-west1");
     kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
     until("the loss is told", || {
-        demo.stderr().contains("backend europe-west1 has ended").then_some(())
+        demo.stderr()
+            .contains("backend europe-west1 has ended")
+            .then_some(())
     });
     for _ in 0..20 {
         let refused = demo.get("/v3/echo", &[&from("91.64.0.1"), SECRET]);
         assert!([502, 503].contains(&refused.status), "{}", refused.head);
         let region = refused.field("x-meridian-region");
-        assert!(matches!(region, None | Some("europe-west1")), "{}", refused.head);
+        assert!(
+            matches!(region, None | Some("europe-west1")),
+            "{}",
+            refused.head
+        );
     }
     // Data that may travel is served elsewhere.
     until("others serve what may travel", || {
@@ -188,18 +237,38 @@ fn what_goes_wrong_is_one_line_and_exit_code_1() {
 fn a_demo_in_the_same_folder_keeps_what_was_edited() {
     let first = Demo::start();
     first.edit("waf.yaml", |text| text.replace("mode: block", "mode: off"));
-    first.edit("regions.yaml", |text| text.replace("capacity: 3000", "capacity: 1234"));
+    first.edit("regions.yaml", |text| {
+        text.replace("capacity: 3000", "capacity: 1234")
+    });
     let folder = tempfile::tempdir().unwrap();
     let kept = folder.path().join("kept");
-    let copied = Command::new("cp").arg("-r").arg(&first.dir).arg(&kept).status().unwrap();
+    let copied = Command::new("cp")
+        .arg("-r")
+        .arg(&first.dir)
+        .arg(&kept)
+        .status()
+        .unwrap();
     assert!(copied.success());
     drop(first);
 
     let second = Demo::start_in(|dir| {
         let all = kept.join(".");
-        assert!(Command::new("cp").arg("-r").arg(all).arg(dir).status().unwrap().success());
+        assert!(
+            Command::new("cp")
+                .arg("-r")
+                .arg(all)
+                .arg(dir)
+                .status()
+                .unwrap()
+                .success()
+        );
     });
-    assert_eq!(second.get("/v3/echo?q=1%27%20OR%20%271%27=%271", &[]).status, 200);
+    assert_eq!(
+        second
+            .get("/v3/echo?q=1%27%20OR%20%271%27=%271", &[])
+            .status,
+        200
+    );
     let regions = std::fs::read_to_string(second.dir.join("policies/regions.yaml")).unwrap();
     assert!(regions.contains("capacity: 1234"), "{regions}");
     for region in ["us-central1", "europe-west1", "asia-southeast1"] {
@@ -216,7 +285,9 @@ fn the_printed_commands_work_when_pasted() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
     let mut child = meridian()
-        .args(["demo", "--http", "0", "--https", "0", "--admin", "0", "--dir"])
+        .args([
+            "demo", "--http", "0", "--https", "0", "--admin", "0", "--dir",
+        ])
         .arg(folder.path().join("demo"))
         .stdout(std::fs::File::create(&out).unwrap())
         .stderr(Stdio::null())
@@ -238,7 +309,10 @@ fn the_printed_commands_work_when_pasted() {
     for answer in &answers {
         let _ = writeln!(all, "---\n{answer}");
     }
-    assert!(answers[0].contains("x-meridian-region: europe-west1"), "{all}");
+    assert!(
+        answers[0].contains("x-meridian-region: europe-west1"),
+        "{all}"
+    );
     assert!(answers[1].contains(" 451 "), "{all}");
     assert!(answers[2].contains("region_info"), "{all}");
 }
@@ -247,14 +321,21 @@ fn the_printed_commands_work_when_pasted() {
 fn explain_agrees_with_the_running_demo() {
     let demo = Demo::start();
     let config = demo.dir.join("meridian.yaml").display().to_string();
-    for (address, class) in [("91.64.0.1", "tier_1_pii"), ("8.8.8.8", "tier_3_operational")] {
+    for (address, class) in [
+        ("91.64.0.1", "tier_1_pii"),
+        ("8.8.8.8", "tier_3_operational"),
+    ] {
         let explained = support::run(&[
-            "explain", "--config", &config, "--ip", address, "--path", "/v3/echo", "--class", class,
-            "--json",
+            "explain", "--config", &config, "--ip", address, "--path", "/v3/echo", "--class",
+            class, "--json",
         ]);
         let field = format!("x-data-class: {class}");
         let reply = demo.get("/v3/echo", &[&from(address), &field]);
-        assert_eq!(explained.json()["region"], json!(reply.field("x-meridian-region")), "{address}");
+        assert_eq!(
+            explained.json()["region"],
+            json!(reply.field("x-meridian-region")),
+            "{address}"
+        );
     }
     let checked = support::run(&["check", "--config", &config]);
     assert_eq!(checked.code, Some(0), "{}", checked.err);

@@ -46,14 +46,21 @@ pub(super) fn check(args: &CheckArgs) -> anyhow::Result<Answer> {
     } else {
         print(&found);
     }
-    Ok(if found.is_ok() { Answer::Yes } else { Answer::No })
+    Ok(if found.is_ok() {
+        Answer::Yes
+    } else {
+        Answer::No
+    })
 }
 
 fn examine(path: &Path) -> Result<Good, Vec<Diagnostic>> {
     let settings = Settings::load(path)?;
     let mut faults = certificates(&settings);
     match reload::load(&settings, 1, &State::new(), &Clock::start()) {
-        Ok(generation) if faults.is_empty() => Ok(Good { settings, generation }),
+        Ok(generation) if faults.is_empty() => Ok(Good {
+            settings,
+            generation,
+        }),
         Ok(_) => Err(faults),
         Err(more) => {
             faults.extend(more);
@@ -64,7 +71,10 @@ fn examine(path: &Path) -> Result<Good, Vec<Diagnostic>> {
 
 /// One fault a listener whose certificate can't be used.
 fn certificates(settings: &Settings) -> Vec<Diagnostic> {
-    let files = settings.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+    let files = settings
+        .listeners
+        .iter()
+        .filter_map(|listener| listener.tls.as_ref());
     files
         .filter_map(|files| {
             let fault = certificate(files).err()?;
@@ -118,7 +128,10 @@ fn print(found: &Result<Good, Vec<Diagnostic>>) {
         }
         Err(faults) => {
             output::diagnostics(faults);
-            output::fault(&format!("not good: {}", output::count(faults.len(), "fault")));
+            output::fault(&format!(
+                "not good: {}",
+                output::count(faults.len(), "fault")
+            ));
         }
     }
 }

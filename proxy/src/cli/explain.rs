@@ -37,7 +37,7 @@ pub(super) struct ExplainArgs {
     /// Host, with its port if there is one
     #[arg(long, value_name = "HOST", default_value = "localhost")]
     host: String,
-    /// What the client says in x-data-class (tier_1_pii ... tier_4_public)
+    /// What the client says in x-data-class: `tier_1_pii` to `tier_4_public`
     #[arg(long, value_name = "CLASS", value_parser = class)]
     class: Option<DataClass>,
     /// One more field, repeatable
@@ -58,8 +58,9 @@ pub(super) struct ExplainArgs {
 }
 
 fn class(text: &str) -> Result<DataClass, String> {
-    DataClass::parse(text)
-        .ok_or_else(|| "expected tier_1_pii, tier_2_personal, tier_3_operational or tier_4_public".to_owned())
+    DataClass::parse(text).ok_or_else(|| {
+        "expected tier_1_pii, tier_2_personal, tier_3_operational or tier_4_public".to_owned()
+    })
 }
 
 fn header(text: &str) -> Result<(String, String), String> {
@@ -83,14 +84,23 @@ pub(super) fn explain(args: &ExplainArgs) -> anyhow::Result<Answer> {
     build(args, &mut head)
         .map_err(|fault| anyhow::anyhow!("no edge would read this request: {}", fault.text()))?;
     let facts = facts(args, &head, &generation);
-    let explanation =
-        reasons::explain(&generation.snapshot, &generation.view, &facts, clock.tick(), args.draw);
+    let explanation = reasons::explain(
+        &generation.snapshot,
+        &generation.view,
+        &facts,
+        clock.tick(),
+        args.draw,
+    );
     if args.json {
         output::json(&explanation)?;
     } else {
         output::line(explanation.to_table().trim_end());
     }
-    Ok(if explanation.region.is_some() { Answer::Yes } else { Answer::No })
+    Ok(if explanation.region.is_some() {
+        Answer::Yes
+    } else {
+        Answer::No
+    })
 }
 
 /// The head that the engine would have read.
@@ -132,7 +142,10 @@ mod tests {
 
     #[test]
     fn a_header_is_a_name_a_colon_and_a_value() {
-        assert_eq!(header("X-A: b: c"), Ok(("x-a".to_owned(), "b: c".to_owned())));
+        assert_eq!(
+            header("X-A: b: c"),
+            Ok(("x-a".to_owned(), "b: c".to_owned()))
+        );
         assert!(header("nothing").is_err());
     }
 

@@ -73,8 +73,10 @@ fn lookup(args: &LookupArgs) -> anyhow::Result<Answer> {
 type Found<'a> = (&'a Location, &'a [(Source, Location)]);
 
 fn as_json(address: IpAddr, locator: &Locator, (place, survey): Found<'_>) -> Value {
-    let sources: Vec<Value> =
-        survey.iter().map(|(source, place)| one(locator, *source, place)).collect();
+    let sources: Vec<Value> = survey
+        .iter()
+        .map(|(source, place)| one(locator, *source, place))
+        .collect();
     let mut answer = one(locator, place.source, place);
     if let Value::Object(fields) = &mut answer {
         fields.insert("address".to_owned(), json!(address.to_canonical()));
@@ -99,7 +101,10 @@ fn one(locator: &Locator, source: Source, place: &Location) -> Value {
 
 fn groups(country: Country) -> Vec<&'static str> {
     let groups = [Group::Eu, Group::Eea].into_iter();
-    groups.filter(|group| country.in_group(*group)).map(Group::as_str).collect()
+    groups
+        .filter(|group| country.in_group(*group))
+        .map(Group::as_str)
+        .collect()
 }
 
 fn print(address: IpAddr, locator: &Locator, (place, survey): Found<'_>) {
@@ -108,15 +113,25 @@ fn print(address: IpAddr, locator: &Locator, (place, survey): Found<'_>) {
     if let Some(known) = place.country {
         let groups = groups(known).join(", ");
         output::line(format_args!("continent  {}", known.continent().as_str()));
-        output::line(format_args!("groups     {}", if groups.is_empty() { "-" } else { &groups }));
+        output::line(format_args!(
+            "groups     {}",
+            if groups.is_empty() { "-" } else { &groups }
+        ));
     }
     if let Some(city) = &place.city {
         output::line(format_args!("city       {}", city.as_str()));
     }
     output::line(format_args!("certainty  {}", place.certainty.as_str()));
-    output::line(format_args!("source     {}", locator.source_name(place.source)));
+    output::line(format_args!(
+        "source     {}",
+        locator.source_name(place.source)
+    ));
     for (source, place) in survey {
-        output::line(format_args!("  {:<8} {}", locator.source_name(*source), country(place)));
+        output::line(format_args!(
+            "  {:<8} {}",
+            locator.source_name(*source),
+            country(place)
+        ));
     }
     if let Some(attribution) = attribution() {
         output::line(attribution);

@@ -71,7 +71,12 @@ enum Verb {
 #[derive(Args, Clone, Debug)]
 struct ConfigArg {
     /// The static file; its policies lie beside it
-    #[arg(long, value_name = "FILE", default_value = "conf/meridian.yaml", env = "MERIDIAN_CONFIG")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "conf/meridian.yaml",
+        env = "MERIDIAN_CONFIG"
+    )]
     config: PathBuf,
 }
 
@@ -96,7 +101,7 @@ pub fn main() -> ExitCode {
         Verb::Demo(args) => demo::demo(&args),
         #[cfg(feature = "demo")]
         Verb::Backend(args) => return meridian_backend::run(&args),
-        Verb::Completions(args) => papers::completions(&args),
+        Verb::Completions(args) => Ok(papers::completions(&args)),
         Verb::Man(args) => papers::man(&args),
     };
     match answer {
@@ -122,20 +127,38 @@ mod tests {
 
     #[test]
     fn every_listed_verb_explains_itself_with_examples() {
-        for line in ["run", "check", "explain", "geo lookup", "completions", "man"] {
-            let words = ["meridian"].into_iter().chain(line.split(' ')).chain(["--help"]);
+        for line in [
+            "run",
+            "check",
+            "explain",
+            "geo lookup",
+            "completions",
+            "man",
+        ] {
+            let words = ["meridian"]
+                .into_iter()
+                .chain(line.split(' '))
+                .chain(["--help"]);
             let help = Cli::try_parse_from(words).unwrap_err();
             assert_eq!(help.exit_code(), 0, "{line}");
             let example = format!("Examples:\n  meridian {line}");
             assert!(help.to_string().contains(&example), "{line}: {help}");
         }
-        let listed = Cli::command().get_subcommands().filter(|verb| !verb.is_hide_set()).count();
+        let listed = Cli::command()
+            .get_subcommands()
+            .filter(|verb| !verb.is_hide_set())
+            .count();
         assert_eq!(listed, if cfg!(feature = "demo") { 7 } else { 6 });
     }
 
     #[test]
     fn wrong_usage_is_exit_code_2() {
-        for line in ["meridian", "meridian flow", "meridian explain --path /", "meridian check --config"] {
+        for line in [
+            "meridian",
+            "meridian flow",
+            "meridian explain --path /",
+            "meridian check --config",
+        ] {
             let fault = Cli::try_parse_from(line.split(' ')).unwrap_err();
             assert_eq!(fault.exit_code(), 2, "{line}");
         }

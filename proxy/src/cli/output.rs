@@ -56,7 +56,11 @@ pub(super) fn notice(severity: Severity, text: &str) {
     let _ = if err.is_terminal() {
         writeln!(err, "meridian: {text}")
     } else {
-        writeln!(err, "{}", json!({ "severity": severity.as_str(), "message": text }))
+        writeln!(
+            err,
+            "{}",
+            json!({ "severity": severity.as_str(), "message": text })
+        )
     };
 }
 
@@ -75,12 +79,18 @@ pub(super) fn diagnostics(faults: &[Diagnostic]) {
 
 /// The first fault on one line, with its place and what to do.
 pub(super) fn in_one_line(faults: &[Diagnostic]) -> String {
-    let Some(first) = faults.first() else { return "unknown fault".to_owned() };
+    let Some(first) = faults.first() else {
+        return "unknown fault".to_owned();
+    };
     let place = match first.line {
         0 => first.path.clone(),
         line => format!("{}:{line}:{}", first.path, first.column),
     };
-    let help = first.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
+    let help = first
+        .help
+        .as_ref()
+        .map(|help| format!(" ({help})"))
+        .unwrap_or_default();
     let more = match faults.len() {
         0 | 1 => String::new(),
         count => format!("; and {} more", count - 1),

@@ -27,11 +27,11 @@ pub(super) struct ManArgs {
     verb: Option<String>,
 }
 
-pub(super) fn completions(args: &CompletionsArgs) -> anyhow::Result<Answer> {
+pub(super) fn completions(args: &CompletionsArgs) -> Answer {
     let mut text = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "meridian", &mut text);
     output::raw(&text);
-    Ok(Answer::Yes)
+    Answer::Yes
 }
 
 pub(super) fn man(args: &ManArgs) -> anyhow::Result<Answer> {

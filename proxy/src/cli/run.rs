@@ -30,7 +30,6 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Answer> {
             return Ok(Answer::No);
         }
     };
-    let settings = start::within_limits(settings);
     let sockets = BoundSockets::bind(&settings)?;
     let Started { edge, watcher } = match start::edge(settings) {
         Ok(started) => started,

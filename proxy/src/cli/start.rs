@@ -32,22 +32,19 @@ pub(super) enum StartError {
     System(anyhow::Error),
 }
 
-/// Raises the descriptor limit and keeps the connection cap below it.
-pub(super) fn within_limits(mut settings: Settings) -> Settings {
-    if let Some(lowered) = settings.fit_descriptors(raise_descriptor_limit()) {
-        output::notice(Severity::Warning, &lowered);
-    }
-    settings
-}
-
-pub(super) fn edge(settings: Settings) -> Result<Started, StartError> {
+/// Compiles the files and begins to watch them. The connection cap is kept
+/// below the descriptor limit, which is raised as far as it goes.
+pub(super) fn edge(mut settings: Settings) -> Result<Started, StartError> {
+    let lowered = settings.fit_descriptors(raise_descriptor_limit());
     let clock = Clock::start();
     let state = State::new();
     let (generation, reloads) =
         reload::first(&settings, &state, &clock).map_err(StartError::Files)?;
-    for warning in generation.snapshot.warnings() {
-        output::notice(Severity::Warning, &output::in_one_line(std::slice::from_ref(warning)));
-    }
+    let warned = generation.snapshot.warnings().iter();
+    let mut notices: Vec<String> = warned
+        .map(|warning| output::in_one_line(std::slice::from_ref(warning)))
+        .collect();
+    notices.extend(lowered);
     let telemetry = Telemetry::new(&settings.telemetry, &settings.edge_region)
         .context("cannot open the access log")
         .map_err(StartError::System)?;
@@ -66,6 +63,9 @@ pub(super) fn edge(settings: Settings) -> Result<Started, StartError> {
     let watcher = Watcher::start(edge.clone(), Pace::default(), report())
         .context("cannot watch the policy files")
         .map_err(StartError::System)?;
+    for notice in notices {
+        output::notice(Severity::Warning, &notice);
+    }
     Ok(Started { edge, watcher })
 }
 
@@ -74,10 +74,16 @@ fn report() -> Report {
     Box::new(|outcome| match outcome {
         Outcome::Unchanged => {}
         Outcome::Mended => {
-            output::notice(Severity::Info, "the policy files are again those that are live");
+            output::notice(
+                Severity::Info,
+                "the policy files are again those that are live",
+            );
         }
         Outcome::Live { generation, kept } => {
-            output::notice(Severity::Info, &format!("policies: generation {generation} is live"));
+            output::notice(
+                Severity::Info,
+                &format!("policies: generation {generation} is live"),
+            );
             if !kept.is_empty() {
                 output::notice(Severity::Error, &output::in_one_line(kept));
             }

@@ -31,7 +31,10 @@ pub(super) struct Loaded {
 impl Loaded {
     /// Why newer databases were not taken.
     pub(super) fn complaints(&self) -> Vec<Diagnostic> {
-        self.databases.iter().filter_map(|database| database.complaint.clone()).collect()
+        self.databases
+            .iter()
+            .filter_map(|database| database.complaint.clone())
+            .collect()
     }
 }
 
@@ -45,7 +48,11 @@ pub(super) struct Failed {
 pub(super) fn attempt(frame: &Frame<'_>, number: u64) -> Result<Loaded, Failed> {
     let mut seen = Seen::default();
     match compile(frame, number, &mut seen) {
-        Ok((generation, databases)) => Ok(Loaded { generation, seen, databases }),
+        Ok((generation, databases)) => Ok(Loaded {
+            generation,
+            seen,
+            databases,
+        }),
         Err(faults) => Err(Failed { seen, faults }),
     }
 }
@@ -64,7 +71,17 @@ fn compile(frame: &Frame<'_>, number: u64, seen: &mut Seen) -> Result<Compiled, 
     let waf = rules(frame.settings, &snapshot).map_err(|fault| vec![fault])?;
     let view = frame.state.reconcile(&snapshot, frame.clock.tick());
     let loaded_unix_ms = Clock::unix_ms();
-    Ok((Generation { number, snapshot, view, locator, waf, loaded_unix_ms }, databases))
+    Ok((
+        Generation {
+            number,
+            snapshot,
+            view,
+            locator,
+            waf,
+            loaded_unix_ms,
+        },
+        databases,
+    ))
 }
 
 /// The faults of both, if either has any.
@@ -95,11 +112,17 @@ fn snapshot(
     let file = |name: &str| {
         let text = (outside.file)(name);
         let print = fingerprint(text.as_ref().unwrap_or_else(|fault| fault));
-        read.borrow_mut().push((settings.policies.join(name), print));
+        read.borrow_mut()
+            .push((settings.policies.join(name), print));
         text
     };
-    let refs = References { env: outside.env, file: &file };
-    let place = EdgePlace { region: &settings.edge_region };
+    let refs = References {
+        env: outside.env,
+        file: &file,
+    };
+    let place = EdgePlace {
+        region: &settings.edge_region,
+    };
     let compiled = Snapshot::compile(sources, &refs, &place);
     seen.references = read.into_inner();
     compiled
@@ -118,14 +141,21 @@ fn locator(
     let builder = Locator::builder().overrides(overrides).embedded(embedded);
     databases
         .iter()
-        .fold(builder, |builder, database| builder.shared_database(database.database.clone()))
+        .fold(builder, |builder, database| {
+            builder.shared_database(database.database.clone())
+        })
         .require_agreement(snapshot.geo_agreement())
         .build()
         .map_err(|fault| misfit(settings, format!("geo: {fault}")))
 }
 
 fn rules(settings: &Settings, snapshot: &Snapshot) -> Result<Ruleset, Diagnostic> {
-    let disabled: Vec<&str> = snapshot.waf().disabled_rules.iter().map(String::as_str).collect();
+    let disabled: Vec<&str> = snapshot
+        .waf()
+        .disabled_rules
+        .iter()
+        .map(String::as_str)
+        .collect();
     Ruleset::new(&disabled).map_err(|fault| misfit(settings, format!("waf: {fault}")))
 }
 

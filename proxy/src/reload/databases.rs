@@ -43,7 +43,11 @@ pub(super) fn open(
             Err(fault) => faults.push(fault),
         }
     }
-    if faults.is_empty() { Ok(opened) } else { Err(faults) }
+    if faults.is_empty() {
+        Ok(opened)
+    } else {
+        Err(faults)
+    }
 }
 
 fn one(
@@ -64,10 +68,18 @@ fn one(
         None => Ok(database),
     });
     match (fresh, before) {
-        (Ok(database), _) => Ok(InUse { database: Arc::new(database), complaint: None, stamp }),
+        (Ok(database), _) => Ok(InUse {
+            database: Arc::new(database),
+            complaint: None,
+            stamp,
+        }),
         (Err(fault), Some(before)) => {
             let database = before.database.clone();
-            Ok(InUse { database, complaint: Some(not_taken(path, &fault)), stamp })
+            Ok(InUse {
+                database,
+                complaint: Some(not_taken(path, &fault)),
+                stamp,
+            })
         }
         (Err(fault), None) => Err(unreadable(path, &fault)),
     }
@@ -76,7 +88,8 @@ fn one(
 fn not_taken(path: &Path, fault: &str) -> Diagnostic {
     let mut diagnostic = unreadable(path, fault);
     diagnostic.message = format!("the new database is not taken: {fault}");
-    diagnostic.help = Some("the one in use stays; replace the file by a good one (rename it over)".to_owned());
+    diagnostic.help =
+        Some("the one in use stays; replace the file by a good one (rename it over)".to_owned());
     diagnostic
 }
 
@@ -84,7 +97,9 @@ fn read(path: &Path, max_age: Duration) -> Result<Database, String> {
     let file = File::open(path).map_err(|fault| fault.to_string())?;
     let mut bytes = Vec::new();
     let most = DATABASE_BYTES_MAX as u64 + 1;
-    file.take(most).read_to_end(&mut bytes).map_err(|fault| fault.to_string())?;
+    file.take(most)
+        .read_to_end(&mut bytes)
+        .map_err(|fault| fault.to_string())?;
     let max_age = (!max_age.is_zero()).then_some(max_age);
     Database::open(&name(path), bytes, Clock::unix_ms() / 1_000, max_age)
         .map_err(|fault| fault.to_string())
@@ -92,8 +107,11 @@ fn read(path: &Path, max_age: Duration) -> Result<Database, String> {
 
 /// The path as a name for logs and metrics: its last 64 visible characters.
 fn name(path: &Path) -> String {
-    let text: Vec<char> =
-        path.to_string_lossy().chars().filter(char::is_ascii_graphic).collect();
+    let text: Vec<char> = path
+        .to_string_lossy()
+        .chars()
+        .filter(char::is_ascii_graphic)
+        .collect();
     text.iter().skip(text.len().saturating_sub(64)).collect()
 }
 
@@ -103,7 +121,11 @@ mod tests {
     use crate::settings::Switch;
 
     fn settings(path: &Path) -> GeoSettings {
-        GeoSettings { embedded: Switch::Off, databases: vec![path.into()], max_age: Duration::ZERO }
+        GeoSettings {
+            embedded: Switch::Off,
+            databases: vec![path.into()],
+            max_age: Duration::ZERO,
+        }
     }
 
     #[test]
@@ -114,7 +136,9 @@ mod tests {
             if let Some(text) = text {
                 std::fs::write(&path, text).unwrap();
             }
-            let faults = open(&settings(&path), &[], &[Stamp::of(&path)]).err().unwrap();
+            let faults = open(&settings(&path), &[], &[Stamp::of(&path)])
+                .err()
+                .unwrap();
             assert!(faults[0].path.ends_with("geo.mmdb"));
         }
     }

@@ -39,7 +39,10 @@ impl Seen {
     pub(super) fn still(&self, settings: &Settings) -> bool {
         let now = policies(&settings.policies).map_or(0, |sources| fingerprint_all(&sources));
         now == self.policies
-            && self.references.iter().all(|(path, print)| fingerprint_of(path) == *print)
+            && self
+                .references
+                .iter()
+                .all(|(path, print)| fingerprint_of(path) == *print)
             && stamps(settings) == self.databases
     }
 }
@@ -57,7 +60,12 @@ impl Stamp {
 
 /// The stamps of all databases, in order.
 pub(super) fn stamps(settings: &Settings) -> Vec<Stamp> {
-    settings.geo.databases.iter().map(|path| Stamp::of(path)).collect()
+    settings
+        .geo
+        .databases
+        .iter()
+        .map(|path| Stamp::of(path))
+        .collect()
 }
 
 /// A hash that tells texts apart within this process; nothing is kept of it.
@@ -104,7 +112,10 @@ fn read_folder(folder: &Path) -> Result<Vec<SourceFile>, Vec<Diagnostic>> {
         match read_text(&path) {
             Ok(text) => {
                 bytes += text.len();
-                sources.push(SourceFile { path: path.display().to_string(), text });
+                sources.push(SourceFile {
+                    path: path.display().to_string(),
+                    text,
+                });
             }
             Err(fault) => faults.push(unreadable(&path, &fault)),
         }
@@ -113,7 +124,11 @@ fn read_folder(folder: &Path) -> Result<Vec<SourceFile>, Vec<Diagnostic>> {
             return Err(vec![unreadable(folder, &fault)]);
         }
     }
-    if faults.is_empty() { Ok(sources) } else { Err(faults) }
+    if faults.is_empty() {
+        Ok(sources)
+    } else {
+        Err(faults)
+    }
 }
 
 /// Paths of `*.yaml` and `*.yml`, sorted.
@@ -133,8 +148,14 @@ fn names(folder: &Path) -> Result<Vec<PathBuf>, String> {
 }
 
 fn is_policy_file(path: &Path) -> bool {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let kind = path.extension().and_then(|kind| kind.to_str()).unwrap_or_default();
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    let kind = path
+        .extension()
+        .and_then(|kind| kind.to_str())
+        .unwrap_or_default();
     !name.starts_with('.') && matches!(kind, "yaml" | "yml")
 }
 
@@ -145,11 +166,21 @@ mod tests {
     #[test]
     fn yaml_files_are_read_in_order_and_others_are_not() {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["b.yaml", "a.yaml", "c.yml", ".hidden.yaml", "a.yaml~", "notes.txt"] {
+        for name in [
+            "b.yaml",
+            "a.yaml",
+            "c.yml",
+            ".hidden.yaml",
+            "a.yaml~",
+            "notes.txt",
+        ] {
             std::fs::write(folder.path().join(name), name).unwrap();
         }
-        let texts: Vec<String> =
-            policies(folder.path()).unwrap().into_iter().map(|source| source.text).collect();
+        let texts: Vec<String> = policies(folder.path())
+            .unwrap()
+            .into_iter()
+            .map(|source| source.text)
+            .collect();
         assert_eq!(texts, ["a.yaml", "b.yaml", "c.yml"]);
     }
 

@@ -61,9 +61,20 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl ReloadLog {
     /// A process whose first generation is live.
     pub(super) fn started(turn: Turn, at_unix_ms: u64) -> Self {
-        let accepted = Accepted { generation: 1, at_unix_ms };
-        let book = Book { accepted, standing: None, accepted_count: 1, rejected_count: 0 };
-        Self { turn: Mutex::new(turn), book: Mutex::new(book) }
+        let accepted = Accepted {
+            generation: 1,
+            at_unix_ms,
+        };
+        let book = Book {
+            accepted,
+            standing: None,
+            accepted_count: 1,
+            rejected_count: 0,
+        };
+        Self {
+            turn: Mutex::new(turn),
+            book: Mutex::new(book),
+        }
     }
 
     /// The last set that was accepted.
@@ -112,5 +123,8 @@ impl ReloadLog {
 
 fn rejection(faults: &[Diagnostic]) -> Rejected {
     let diagnostics = faults.iter().take(DIAGNOSTICS_MAX).cloned().collect();
-    Rejected { at_unix_ms: Clock::unix_ms(), diagnostics }
+    Rejected {
+        at_unix_ms: Clock::unix_ms(),
+        diagnostics,
+    }
 }

@@ -17,8 +17,8 @@ use meridian_policies::{Diagnostic, State};
 
 use self::compile::{Frame, attempt};
 use self::databases::InUse;
-pub use self::log::{Accepted, Rejected, ReloadLog};
 use self::log::Turn;
+pub use self::log::{Accepted, Rejected, ReloadLog};
 pub use self::watch::{Pace, Report, Watcher};
 use crate::edge::{Clock, Edge, Generation};
 use crate::settings::Settings;
@@ -48,8 +48,15 @@ pub fn load(
     state: &State,
     clock: &Clock,
 ) -> Result<Generation, Vec<Diagnostic>> {
-    let frame = Frame { settings, state, clock, before: &[] };
-    attempt(&frame, number).map(|loaded| loaded.generation).map_err(|failed| failed.faults)
+    let frame = Frame {
+        settings,
+        state,
+        clock,
+        before: &[],
+    };
+    attempt(&frame, number)
+        .map(|loaded| loaded.generation)
+        .map_err(|failed| failed.faults)
 }
 
 /// The first generation, and the log that knows what it came from.
@@ -58,9 +65,18 @@ pub fn first(
     state: &State,
     clock: &Clock,
 ) -> Result<(Generation, ReloadLog), Vec<Diagnostic>> {
-    let frame = Frame { settings, state, clock, before: &[] };
+    let frame = Frame {
+        settings,
+        state,
+        clock,
+        before: &[],
+    };
     let loaded = attempt(&frame, 1).map_err(|failed| failed.faults)?;
-    let turn = Turn { tried: loaded.seen.clone(), live: loaded.seen, databases: loaded.databases };
+    let turn = Turn {
+        tried: loaded.seen.clone(),
+        live: loaded.seen,
+        databases: loaded.databases,
+    };
     let log = ReloadLog::started(turn, loaded.generation.loaded_unix_ms);
     Ok((loaded.generation, log))
 }
@@ -86,13 +102,23 @@ pub fn reload(edge: &Edge) -> Outcome {
             turn.tried = loaded.seen;
             turn.databases = loaded.databases;
             edge.reloads.left_as_is(&kept);
-            if kept.is_empty() { Outcome::Mended } else { Outcome::Rejected(kept) }
+            if kept.is_empty() {
+                Outcome::Mended
+            } else {
+                Outcome::Rejected(kept)
+            }
         }
         Ok(loaded) => {
             let kept = loaded.complaints();
             let generation = loaded.generation.number;
             let at_unix_ms = loaded.generation.loaded_unix_ms;
-            edge.reloads.accepted(Accepted { generation, at_unix_ms }, &kept);
+            edge.reloads.accepted(
+                Accepted {
+                    generation,
+                    at_unix_ms,
+                },
+                &kept,
+            );
             *turn = Turn {
                 tried: loaded.seen.clone(),
                 live: loaded.seen,
@@ -112,7 +138,10 @@ pub fn reload(edge: &Edge) -> Outcome {
 
 /// Whether the databases in use are still the very same.
 fn same(before: &[InUse], after: &[InUse]) -> bool {
-    before.iter().map(InUse::address).eq(after.iter().map(InUse::address))
+    before
+        .iter()
+        .map(InUse::address)
+        .eq(after.iter().map(InUse::address))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use meridian_geo::IpNet;
 use meridian_policies::limits::LimitState;
 use meridian_policies::retry::Budget;
 use meridian_policies::{SourceFile, State};
@@ -30,7 +31,9 @@ fn regions(endpoint: &str) -> String {
 
 impl Home {
     fn new() -> Self {
-        let home = Self { folder: tempfile::tempdir().unwrap() };
+        let home = Self {
+            folder: tempfile::tempdir().unwrap(),
+        };
         fs::write(home.path("meridian.yaml"), STATIC).unwrap();
         fs::create_dir(home.path("policies")).unwrap();
         home.write(&regions("127.0.0.1:1001"));
@@ -49,13 +52,20 @@ impl Home {
     /// By a rename over the file, as editors do.
     fn rename_over(&self, text: &str) {
         fs::write(self.path("policies/.new"), text).unwrap();
-        fs::rename(self.path("policies/.new"), self.path("policies/regions.yaml")).unwrap();
+        fs::rename(
+            self.path("policies/.new"),
+            self.path("policies/regions.yaml"),
+        )
+        .unwrap();
     }
 
     fn edge(&self) -> Arc<Edge> {
         let path = self.path("meridian.yaml");
         let text = fs::read_to_string(&path).unwrap();
-        let source = SourceFile { path: path.display().to_string(), text };
+        let source = SourceFile {
+            path: path.display().to_string(),
+            text,
+        };
         let settings = Settings::parse(&source, &path, &Surroundings::of(&path)).unwrap();
         let (clock, state) = (Clock::start(), State::new());
         let (generation, reloads) = first(&settings, &state, &clock).unwrap();
@@ -82,7 +92,10 @@ fn endpoint(edge: &Edge) -> String {
 /// A watch that polls too slowly to help, so that only events can.
 fn watch(edge: &Arc<Edge>) -> (Watcher, Receiver<Outcome>) {
     let (tell, told) = channel();
-    let pace = Pace { poll: Duration::from_secs(3_600), ..Pace::default() };
+    let pace = Pace {
+        poll: Duration::from_hours(1),
+        ..Pace::default()
+    };
     let report = Box::new(move |outcome: &Outcome| drop(tell.send(outcome.clone())));
     (Watcher::start(edge.clone(), pace, report).unwrap(), told)
 }
@@ -117,7 +130,9 @@ fn a_bad_change_changes_nothing_is_told_once_and_mended_by_taking_it_back() {
     let edge = home.edge();
     let before = edge.generation();
     home.write("regions:\n  - idd: here\n");
-    let Outcome::Rejected(faults) = reload(&edge) else { panic!("a slip is rejected") };
+    let Outcome::Rejected(faults) = reload(&edge) else {
+        panic!("a slip is rejected")
+    };
     assert!(faults.iter().any(|fault| fault.line == 2), "{faults:?}");
     assert!(faults[0].path.ends_with("regions.yaml"));
     assert!(Arc::ptr_eq(&before, &edge.generation()));
@@ -127,7 +142,10 @@ fn a_bad_change_changes_nothing_is_told_once_and_mended_by_taking_it_back() {
     home.write(&regions("127.0.0.1:1001"));
     assert!(matches!(reload(&edge), Outcome::Mended));
     assert!(edge.reloads.standing().is_none());
-    assert!(Arc::ptr_eq(&before, &edge.generation()), "nothing was swapped");
+    assert!(
+        Arc::ptr_eq(&before, &edge.generation()),
+        "nothing was swapped"
+    );
     assert_eq!(edge.reloads.counts(), (1, 1));
 }
 
@@ -180,7 +198,11 @@ fn a_swap_of_a_mounts_data_folder_is_noticed_every_time() {
     let version = |number: u32| {
         let folder = policies.join(format!("..version_{number}"));
         fs::create_dir(&folder).unwrap();
-        fs::write(folder.join("regions.yaml"), regions(&format!("127.0.0.1:{}", 3_000 + number))).unwrap();
+        fs::write(
+            folder.join("regions.yaml"),
+            regions(&format!("127.0.0.1:{}", 3_000 + number)),
+        )
+        .unwrap();
         folder
     };
     let point = |to: &Path| {
@@ -221,7 +243,10 @@ fn the_slow_poll_finds_what_events_miss() {
     home.write("residency: off\nregions:\n  - id: here\n    endpoints: [\"file:../upstream\"]\n");
     let edge = home.edge();
     let (tell, told) = channel();
-    let pace = Pace { poll: Duration::from_millis(20), ..Pace::default() };
+    let pace = Pace {
+        poll: Duration::from_millis(20),
+        ..Pace::default()
+    };
     let report = Box::new(move |outcome: &Outcome| drop(tell.send(outcome.clone())));
     let _watcher = Watcher::start(edge.clone(), pace, report).unwrap();
     // Its folder is watched for other names only.
@@ -238,4 +263,66 @@ fn a_watch_that_is_dropped_ends() {
     drop(watcher);
     assert!(told.recv().is_err(), "its thread is gone");
     assert_eq!(Arc::strong_count(&edge), 1);
+}
+
+/// A database that places one network.
+fn database(country: &str, built: u64) -> Vec<u8> {
+    let mut writer = mmdb_writer::Writer::builder("Test")
+        .build_epoch(std::time::UNIX_EPOCH + Duration::from_secs(built))
+        .build();
+    let record = mmdb_writer::Value::map([("country_code", country)]);
+    writer
+        .insert_value("8.8.8.0/24".parse::<IpNet>().unwrap(), record)
+        .unwrap();
+    writer.to_bytes().unwrap()
+}
+
+#[test]
+fn a_database_is_swapped_for_a_better_one_and_kept_before_a_worse_one() {
+    const BUILT: u64 = 1_700_000_000;
+    let home = Home::new();
+    let with_database = format!("{STATIC}geo: {{ embedded: off, databases: [data/geo.mmdb] }}\n");
+    fs::write(home.path("meridian.yaml"), with_database).unwrap();
+    fs::create_dir(home.path("data")).unwrap();
+    let put = |bytes: &[u8]| {
+        fs::write(home.path("data/new"), bytes).unwrap();
+        fs::rename(home.path("data/new"), home.path("data/geo.mmdb")).unwrap();
+    };
+    put(&database("DE", BUILT));
+    let edge = home.edge();
+    let country = || {
+        let place = edge.generation().locator.locate("8.8.8.8".parse().unwrap());
+        place.country.unwrap().as_str().to_owned()
+    };
+    assert_eq!(country(), "DE");
+    let (_watcher, told) = watch(&edge);
+
+    put(&database("US", BUILT + 1));
+    assert_eq!(live(&told), 2);
+    assert_eq!(country(), "US");
+
+    for worse in [b"not a database".to_vec(), database("FR", BUILT)] {
+        put(&worse);
+        let outcome = told.recv_timeout(PATIENCE).expect("a worse one is told");
+        let Outcome::Rejected(faults) = outcome else {
+            panic!("not rejected: {outcome:?}")
+        };
+        assert!(faults[0].path.ends_with("geo.mmdb"), "{faults:?}");
+        assert_eq!((country().as_str(), edge.generation().number), ("US", 2));
+        assert!(edge.reloads.standing().is_some());
+    }
+
+    // Policies still reload, with the last good database.
+    home.rename_over(&regions("127.0.0.1:6001"));
+    assert_eq!(live(&told), 3);
+    assert_eq!(country(), "US");
+    assert!(
+        edge.reloads.standing().is_some(),
+        "the database is still bad"
+    );
+
+    put(&database("NL", BUILT + 2));
+    assert_eq!(live(&told), 4);
+    assert_eq!(country(), "NL");
+    assert!(edge.reloads.standing().is_none());
 }

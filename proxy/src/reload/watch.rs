@@ -54,7 +54,9 @@ impl Watcher {
     /// can't have another thread or signal handler; a folder that can't be
     /// watched is polled.
     pub fn start(edge: Arc<Edge>, pace: Pace, report: Report) -> std::io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let hangup = {
             let _inside = runtime.enter();
             signal(SignalKind::hangup())?
@@ -64,7 +66,10 @@ impl Watcher {
         let thread = std::thread::Builder::new()
             .name("reload".to_owned())
             .spawn(move || runtime.block_on(watch.run(hangup, stopped)))?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
+        Ok(Self {
+            stop: Some(stop),
+            thread: Some(thread),
+        })
     }
 }
 
@@ -89,8 +94,14 @@ struct Watch {
 impl Watch {
     fn new(edge: Arc<Edge>, pace: Pace, report: Report) -> Self {
         let changed = Arc::new(Notify::new());
-        let folders = Folders::new(Interest::of(&edge), changed.clone());
-        Self { edge, pace, report, changed, folders }
+        let folders = Folders::new(&Interest::of(&edge), changed.clone());
+        Self {
+            edge,
+            pace,
+            report,
+            changed,
+            folders,
+        }
     }
 
     async fn run(mut self, mut hangup: Signal, mut stopped: oneshot::Receiver<()>) {
@@ -112,7 +123,10 @@ impl Watch {
     async fn settle(&self) {
         let end = Instant::now() + self.pace.burst;
         while Instant::now() < end {
-            if timeout(self.pace.debounce, self.changed.notified()).await.is_err() {
+            if timeout(self.pace.debounce, self.changed.notified())
+                .await
+                .is_err()
+            {
                 return;
             }
         }
@@ -142,7 +156,12 @@ impl Interest {
         let settings = &edge.settings;
         Self {
             policies: absolute(&settings.policies),
-            files: settings.geo.databases.iter().map(|path| absolute(path)).collect(),
+            files: settings
+                .geo
+                .databases
+                .iter()
+                .map(|path| absolute(path))
+                .collect(),
         }
     }
 
@@ -174,18 +193,21 @@ impl Interest {
 /// Absolute without resolving links: events name paths as they were watched.
 fn absolute(path: &Path) -> PathBuf {
     // Component by component: `policies/` and `./policies` are `policies`.
-    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf()).components().collect()
+    std::path::absolute(path)
+        .unwrap_or_else(|_| path.to_path_buf())
+        .components()
+        .collect()
 }
 
 /// The watched folders. One that can't be watched is tried again at each look.
 struct Folders {
     watcher: Option<RecommendedWatcher>,
     /// Folder and the identity it had when it was watched.
-    watched: Vec<(PathBuf, Option<(u64, u64)>)>,
+    all: Vec<(PathBuf, Option<(u64, u64)>)>,
 }
 
 impl Folders {
-    fn new(interest: Interest, changed: Arc<Notify>) -> Self {
+    fn new(interest: &Interest, changed: Arc<Notify>) -> Self {
         let concerns = interest.clone();
         let handler = move |event: notify::Result<Event>| match event {
             Ok(event) if !concerns.concerns(&event) => {}
@@ -193,31 +215,39 @@ impl Folders {
             Ok(_) | Err(_) => changed.notify_one(),
         };
         let watcher = notify::recommended_watcher(handler).ok();
-        let watched = interest.folders().into_iter().map(|folder| (folder, None)).collect();
-        let mut folders = Self { watcher, watched };
+        let all = interest
+            .folders()
+            .into_iter()
+            .map(|folder| (folder, None))
+            .collect();
+        let mut folders = Self { watcher, all };
         folders.renew();
         folders
     }
 
     /// Watches folders that are new or were replaced by another.
     fn renew(&mut self) {
-        let Some(watcher) = &mut self.watcher else { return };
-        for (folder, identity) in &mut self.watched {
+        let Some(watcher) = &mut self.watcher else {
+            return;
+        };
+        for (folder, identity) in &mut self.all {
             let now = identity_of(folder);
             if now == *identity {
                 continue;
             }
             // What is gone can't be unwatched: nothing to do about it.
             let _ = watcher.unwatch(folder);
-            let watched = watcher.watch(folder, RecursiveMode::NonRecursive);
-            *identity = watched.ok().and(now);
+            let done = watcher.watch(folder, RecursiveMode::NonRecursive);
+            *identity = done.ok().and(now);
         }
     }
 }
 
 fn identity_of(folder: &Path) -> Option<(u64, u64)> {
     use std::os::unix::fs::MetadataExt as _;
-    std::fs::metadata(folder).ok().map(|meta| (meta.dev(), meta.ino()))
+    std::fs::metadata(folder)
+        .ok()
+        .map(|meta| (meta.dev(), meta.ino()))
 }
 
 #[cfg(test)]
@@ -248,7 +278,11 @@ mod tests {
         ] {
             assert!(interest().concerns(&created(path)), "{path}");
         }
-        for path in ["/etc/meridian/access.log", "/data/other.mmdb", "/etc/meridian"] {
+        for path in [
+            "/etc/meridian/access.log",
+            "/data/other.mmdb",
+            "/etc/meridian",
+        ] {
             assert!(!interest().concerns(&created(path)), "{path}");
         }
     }
@@ -265,12 +299,19 @@ mod tests {
         let folders: Vec<PathBuf> = interest().folders().into_iter().collect();
         assert_eq!(
             folders,
-            [PathBuf::from("/data"), "/etc/meridian".into(), "/etc/meridian/policies".into()]
+            [
+                PathBuf::from("/data"),
+                "/etc/meridian".into(),
+                "/etc/meridian/policies".into()
+            ]
         );
     }
 
     #[test]
     fn a_path_is_the_same_however_it_is_written() {
-        assert_eq!(absolute(Path::new("/etc/./meridian/policies/")), Path::new("/etc/meridian/policies"));
+        assert_eq!(
+            absolute(Path::new("/etc/./meridian/policies/")),
+            Path::new("/etc/meridian/policies")
+        );
     }
 }

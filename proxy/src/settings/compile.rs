@@ -5,8 +5,9 @@ use std::path::Path;
 
 use meridian_wire::HeadLimits;
 
-use super::raw::{self, AdminAddress, Filled, Positive, Protocol};
+use super::raw::{self, AdminAddress, Protocol};
 use super::references::{Surroundings, beside, folder};
+use super::values::{Filled, OnOff, Positive};
 use super::{
     AccessLog, AdminBind, AdminSettings, GeoSettings, Listener, ProcessLimits, Protocols,
     SampleRule, Secret, Settings, Switch, TelemetrySettings, Timeouts, TlsFiles,
@@ -18,11 +19,16 @@ pub(super) fn settings(raw: raw::File, path: &Path, around: &Surroundings<'_>) -
         path: path.to_path_buf(),
         edge_region: raw.edge.region.0,
         threads: threads(raw.threads.0, around.cores),
-        listeners: raw.listeners.0.into_iter().map(|listener| listen(listener, base)).collect(),
+        listeners: raw
+            .listeners
+            .0
+            .into_iter()
+            .map(|listener| listen(listener, base))
+            .collect(),
         trusted_hops: raw.trusted_hops.0.into_iter().map(|net| net.0).collect(),
         admin: admin(raw.admin, base),
         policies: beside(base, &raw.policies.0),
-        geo: geo(raw.geo, base),
+        geo: geo(&raw.geo, base),
         telemetry: telemetry(raw.telemetry, base),
         limits: limits(&raw.limits),
         timeouts: timeouts(&raw.timeouts),
@@ -38,13 +44,19 @@ fn threads(asked: u64, cores: usize) -> usize {
 }
 
 fn listen(listener: raw::Listener, base: &Path) -> Listener {
-    let offers = |protocol| match listener.protocols.contains(&protocol) {
-        true => Switch::On,
-        false => Switch::Off,
+    let offers = |protocol| {
+        if listener.protocols.contains(&protocol) {
+            Switch::On
+        } else {
+            Switch::Off
+        }
     };
     Listener {
         address: listener.address,
-        protocols: Protocols { h1: offers(Protocol::H1), h2: offers(Protocol::H2) },
+        protocols: Protocols {
+            h1: offers(Protocol::H1),
+            h2: offers(Protocol::H2),
+        },
         tls: listener.tls.map(|files| TlsFiles {
             cert: beside(base, &files.cert.0),
             key: beside(base, &files.key.0),
@@ -58,21 +70,29 @@ fn admin(admin: raw::Admin, base: &Path) -> Option<AdminSettings> {
         AdminAddress::Tcp(address) => AdminBind::Tcp(address),
         AdminAddress::Unix(path) => AdminBind::Unix(beside(base, &path)),
     };
-    Some(AdminSettings { bind, token: admin.token.map(Secret) })
+    Some(AdminSettings {
+        bind,
+        token: admin.token.map(Secret),
+    })
 }
 
-fn geo(geo: raw::Geo, base: &Path) -> GeoSettings {
+fn geo(geo: &raw::Geo, base: &Path) -> GeoSettings {
     GeoSettings {
         embedded: switch(geo.embedded),
-        databases: geo.databases.0.iter().map(|Filled(path)| beside(base, path)).collect(),
+        databases: geo
+            .databases
+            .0
+            .iter()
+            .map(|Filled(path)| beside(base, path))
+            .collect(),
         max_age: geo.max_age.0,
     }
 }
 
-fn switch(written: raw::OnOff) -> Switch {
+fn switch(written: OnOff) -> Switch {
     match written {
-        raw::OnOff::On => Switch::On,
-        raw::OnOff::Off => Switch::Off,
+        OnOff::On => Switch::On,
+        OnOff::Off => Switch::Off,
     }
 }
 

@@ -12,14 +12,21 @@ pub const DESCRIPTORS_KEPT_BACK: u64 = 128;
 /// open now; `u64::MAX` where there is no limit.
 pub fn raise_descriptor_limit() -> u64 {
     let now = getrlimit(Resource::Nofile);
-    let wanted = Rlimit { current: now.maximum, maximum: now.maximum };
+    let wanted = Rlimit {
+        current: now.maximum,
+        maximum: now.maximum,
+    };
     let raised = setrlimit(Resource::Nofile, wanted).is_ok();
     let current = if raised { now.maximum } else { now.current };
     current.unwrap_or(u64::MAX)
 }
 
 /// Each client connection may hold one descriptor and its upstream another.
-pub(super) fn fit(limits: &mut ProcessLimits, listeners: usize, descriptors: u64) -> Option<String> {
+pub(super) fn fit(
+    limits: &mut ProcessLimits,
+    listeners: usize,
+    descriptors: u64,
+) -> Option<String> {
     let kept = DESCRIPTORS_KEPT_BACK + listeners as u64;
     let room = (descriptors.saturating_sub(kept) / 2).max(1);
     let room = usize::try_from(room).unwrap_or(usize::MAX);

@@ -9,6 +9,7 @@ mod compile;
 mod descriptors;
 mod raw;
 mod references;
+mod values;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -232,11 +233,11 @@ impl Default for Timeouts {
             head: Duration::from_secs(10),
             body_grace: Duration::from_secs(10),
             body_rate: 1024,
-            idle: Duration::from_secs(60),
+            idle: Duration::from_mins(1),
             connect: Duration::from_secs(2),
             first_byte: Duration::from_secs(30),
             total: None,
-            drain: Duration::from_secs(60),
+            drain: Duration::from_mins(1),
             upstream_idle: Duration::from_secs(50),
         }
     }
@@ -246,7 +247,10 @@ impl Settings {
     /// Reads and checks a file. All faults that one pass can see come together.
     pub fn load(path: &Path) -> Result<Self, Vec<Diagnostic>> {
         let text = read_text(path).map_err(|fault| vec![unreadable(path, &fault)])?;
-        let source = SourceFile { path: path.display().to_string(), text };
+        let source = SourceFile {
+            path: path.display().to_string(),
+            text,
+        };
         Self::parse(&source, path, &Surroundings::of(path))
     }
 

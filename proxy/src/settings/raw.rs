@@ -1,13 +1,14 @@
 //! The file as it is written. Every rule that concerns one key or one group
 //! is checked while reading, so that a fault has its place in the file.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
-use meridian_geo::IpNet;
-use meridian_policies::yaml::{ByteSize, Span};
+use meridian_policies::yaml::Span;
 use serde::{Deserialize, Deserializer, de::Error as _};
+
+use super::values::{Bounded, Filled, Net, OnOff, Positive, Size, Statuses, Within};
 
 /// Most listeners, trusted hops, databases and sample rules.
 const LISTENERS_MAX: usize = 64;
@@ -48,110 +49,6 @@ pub(super) struct Edge {
     pub(super) region: Filled,
 }
 
-/// A string with something in it.
-#[derive(Clone)]
-pub(super) struct Filled(pub(super) String);
-
-impl<'de> Deserialize<'de> for Filled {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
-        if text.trim().is_empty() {
-            return Err(D::Error::custom("may not be empty"));
-        }
-        Ok(Self(text))
-    }
-}
-
-/// A whole number from `LOW` to `HIGH`.
-#[derive(Copy, Clone)]
-pub(super) struct Within<const LOW: u64, const HIGH: u64>(pub(super) u64);
-
-impl<const LOW: u64, const HIGH: u64> Default for Within<LOW, HIGH> {
-    fn default() -> Self {
-        Self(LOW)
-    }
-}
-
-impl<'de, const LOW: u64, const HIGH: u64> Deserialize<'de> for Within<LOW, HIGH> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let number = u64::deserialize(from)?;
-        if !(LOW..=HIGH).contains(&number) {
-            return Err(D::Error::custom(format!("{number} is not within {LOW} to {HIGH}")));
-        }
-        Ok(Self(number))
-    }
-}
-
-/// A number of bytes from `LOW` to `HIGH`.
-#[derive(Copy, Clone)]
-pub(super) struct Size<const LOW: u64, const HIGH: u64>(pub(super) u64);
-
-impl<'de, const LOW: u64, const HIGH: u64> Deserialize<'de> for Size<LOW, HIGH> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let ByteSize(bytes) = ByteSize::deserialize(from)?;
-        if !(LOW..=HIGH).contains(&bytes) {
-            return Err(D::Error::custom(format!("{bytes} bytes are not within {LOW} to {HIGH}")));
-        }
-        Ok(Self(bytes))
-    }
-}
-
-/// A span of time that may not be 0.
-#[derive(Copy, Clone)]
-pub(super) struct Positive(pub(super) Duration);
-
-impl<'de> Deserialize<'de> for Positive {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let Span(span) = Span::deserialize(from)?;
-        if span.is_zero() {
-            return Err(D::Error::custom(
-                "a deadline of 0 would end everything; leave the key out for the default",
-            ));
-        }
-        Ok(Self(span))
-    }
-}
-
-/// A list of at most `MOST`.
-pub(super) struct Bounded<T, const MOST: usize>(pub(super) Vec<T>);
-
-impl<T, const MOST: usize> Default for Bounded<T, MOST> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for Bounded<T, MOST> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let list = Vec::deserialize(from)?;
-        if list.len() > MOST {
-            return Err(D::Error::custom(format!("{} entries; at most {MOST}", list.len())));
-        }
-        Ok(Self(list))
-    }
-}
-
-/// A network, or one address.
-pub(super) struct Net(pub(super) IpNet);
-
-impl<'de> Deserialize<'de> for Net {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
-        let one = |_| text.parse::<IpAddr>().map(IpNet::from);
-        text.parse().or_else(one).map(Self).map_err(|_| {
-            D::Error::custom(format!("`{text}` is not a network; write for example 10.0.0.0/8 or 2001:db8::/32"))
-        })
-    }
-}
-
-/// `on` or `off`.
-#[derive(Copy, Clone, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum OnOff {
-    On,
-    Off,
-}
-
 /// At least one listener, no address twice.
 pub(super) struct Listeners(pub(super) Vec<Listener>);
 
@@ -159,13 +56,20 @@ impl<'de> Deserialize<'de> for Listeners {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let Bounded(list) = Bounded::<Listener, LISTENERS_MAX>::deserialize(from)?;
         if list.is_empty() {
-            return Err(D::Error::custom("no listener; write for example - { address: \"0.0.0.0:8080\" }"));
+            return Err(D::Error::custom(
+                "no listener; write for example - { address: \"0.0.0.0:8080\" }",
+            ));
         }
         for (place, listener) in list.iter().enumerate() {
             let address = listener.address;
-            let again = list.iter().skip(place + 1).any(|other| other.address == address);
+            let again = list
+                .iter()
+                .skip(place + 1)
+                .any(|other| other.address == address);
             if again && address.port() != 0 {
-                return Err(D::Error::custom(format!("two listeners have the address {address}")));
+                return Err(D::Error::custom(format!(
+                    "two listeners have the address {address}"
+                )));
             }
         }
         Ok(Self(list))
@@ -202,8 +106,12 @@ impl<'de> Deserialize<'de> for Protocol {
         match text.as_str() {
             "h1" => Ok(Self::H1),
             "h2" => Ok(Self::H2),
-            "h3" => Err(D::Error::custom("h3 is not supported by this version; take it out of the list")),
-            other => Err(D::Error::custom(format!("`{other}` is not a protocol; write h1 or h2"))),
+            "h3" => Err(D::Error::custom(
+                "h3 is not supported by this version; take it out of the list",
+            )),
+            other => Err(D::Error::custom(format!(
+                "`{other}` is not a protocol; write h1 or h2"
+            ))),
         }
     }
 }
@@ -222,11 +130,17 @@ impl TryFrom<ListenerFields> for Listener {
             return Err("a listener without protocols; write protocols: [h1]".to_owned());
         }
         if tls.is_none() && protocols.contains(&Protocol::H2) {
-            return Err("h2 needs tls (HTTP/2 in plain text is not supported): add `tls: { certificates: \
+            return Err(
+                "h2 needs tls (HTTP/2 in plain text is not supported): add `tls: { certificates: \
                         [{ cert: tls.pem, key: tls.key }] }` or write protocols: [h1]"
-                .to_owned());
+                    .to_owned(),
+            );
         }
-        Ok(Self { address: fields.address.0, protocols, tls })
+        Ok(Self {
+            address: fields.address.0,
+            protocols,
+            tls,
+        })
     }
 }
 
@@ -265,7 +179,9 @@ impl<'de> Deserialize<'de> for OneCertificate {
                 "{} certificates; this version takes one a listener",
                 more + 1
             ))),
-            (None, _) => Err(D::Error::custom("no certificate; write - { cert: tls.pem, key: tls.key }")),
+            (None, _) => Err(D::Error::custom(
+                "no certificate; write - { cert: tls.pem, key: tls.key }",
+            )),
         }
     }
 }
@@ -287,7 +203,10 @@ pub(super) struct Admin {
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { bind: AdminAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 9090))), token: None }
+        Self {
+            bind: AdminAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 9090))),
+            token: None,
+        }
     }
 }
 
@@ -310,7 +229,9 @@ impl<'de> Deserialize<'de> for AdminAddress {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = String::deserialize(from)?;
         match text.strip_prefix("unix:") {
-            Some("") => Err(D::Error::custom("`unix:` needs a path: unix:/run/meridian.sock")),
+            Some("") => Err(D::Error::custom(
+                "`unix:` needs a path: unix:/run/meridian.sock",
+            )),
             Some(path) => Ok(Self::Unix(path.to_owned())),
             None if text == "off" => Ok(Self::Off),
             None => socket(&text).map(Self::Tcp).map_err(D::Error::custom),
@@ -337,7 +258,10 @@ impl TryFrom<AdminFields> for Admin {
                 "the admin address {address} can be reached by others: add `token: file:PATH` or use 127.0.0.1"
             ));
         }
-        Ok(Self { bind: fields.address, token })
+        Ok(Self {
+            bind: fields.address,
+            token,
+        })
     }
 }
 
@@ -351,8 +275,12 @@ pub(super) struct Geo {
 
 impl Default for Geo {
     fn default() -> Self {
-        let days_45 = Span(Duration::from_secs(45 * 24 * 60 * 60));
-        Self { embedded: OnOff::On, databases: Bounded::default(), max_age: days_45 }
+        let days_45 = Span(Duration::from_hours(45 * 24));
+        Self {
+            embedded: OnOff::On,
+            databases: Bounded::default(),
+            max_age: days_45,
+        }
     }
 }
 
@@ -386,34 +314,6 @@ pub(super) struct Sample {
     pub(super) one_in: NonZeroU32,
 }
 
-/// `200`, `2xx` or `200-399`; any when left out.
-pub(super) struct Statuses(pub(super) u16, pub(super) u16);
-
-impl Default for Statuses {
-    fn default() -> Self {
-        Self(100, 599)
-    }
-}
-
-impl<'de> Deserialize<'de> for Statuses {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
-        statuses(&text).ok_or_else(|| {
-            D::Error::custom(format!("`{text}` is not a status; write \"200\", \"2xx\" or \"200-399\""))
-        })
-    }
-}
-
-fn statuses(text: &str) -> Option<Statuses> {
-    if let Some(class) = text.strip_suffix("xx") {
-        let class: u16 = class.parse().ok()?;
-        return (1..=5).contains(&class).then(|| Statuses(class * 100, class * 100 + 99));
-    }
-    let (from, to) = text.split_once('-').unwrap_or((text, text));
-    let (from, to): (u16, u16) = (from.trim().parse().ok()?, to.trim().parse().ok()?);
-    (100 <= from && from <= to && to <= 599).then_some(Statuses(from, to))
-}
-
 /// Absent keys keep the defaults of [`super::ProcessLimits`].
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -441,20 +341,4 @@ pub(super) struct Timeouts {
     pub(super) total: Option<Positive>,
     pub(super) drain: Option<Positive>,
     pub(super) upstream_idle: Option<Positive>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn statuses_are_one_a_class_or_a_range() {
-        for (text, from, to) in [("200", 200, 200), ("2xx", 200, 299), ("400-599", 400, 599)] {
-            let Statuses(low, high) = statuses(text).unwrap();
-            assert_eq!((low, high), (from, to), "{text}");
-        }
-        for text in ["", "xx", "6xx", "99", "600", "300-200", "200-", "ok"] {
-            assert!(statuses(text).is_none(), "{text}");
-        }
-    }
 }

@@ -41,12 +41,19 @@ impl<'a> Surroundings<'a> {
         file: impl Fn(&str) -> Result<String, String> + 'a,
         cores: usize,
     ) -> Self {
-        Self { env: Box::new(env), file: Box::new(file), cores: cores.max(1) }
+        Self {
+            env: Box::new(env),
+            file: Box::new(file),
+            cores: cores.max(1),
+        }
     }
 
     /// As `policies` wants them.
     pub fn references(&self) -> References<'_> {
-        References { env: &*self.env, file: &*self.file }
+        References {
+            env: &*self.env,
+            file: &*self.file,
+        }
     }
 }
 
@@ -71,7 +78,9 @@ pub fn read_text(path: &Path) -> Result<String, String> {
         return Err("is a folder".to_owned());
     }
     let mut bytes = Vec::new();
-    file.take(READ_MAX + 1).read_to_end(&mut bytes).map_err(|fault| fault.to_string())?;
+    file.take(READ_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|fault| fault.to_string())?;
     if bytes.len() as u64 > READ_MAX {
         return Err(format!("is larger than {READ_MAX} bytes"));
     }

@@ -12,34 +12,37 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// A test that waits longer than this has failed.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-pub fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
+pub(crate) fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .canonicalize()
+        .unwrap()
 }
 
-pub fn meridian() -> Command {
+pub(crate) fn meridian() -> Command {
     Command::new(env!("CARGO_BIN_EXE_meridian"))
 }
 
 /// Runs the command to its end.
-pub fn run(args: &[&str]) -> Ran {
+pub(crate) fn run(args: &[&str]) -> Ran {
     ran(meridian().args(args).output().unwrap())
 }
 
-pub struct Ran {
-    pub code: Option<i32>,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Ran {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|_| panic!("{}\n{}", self.out, self.err))
     }
 }
 
-pub fn ran(output: Output) -> Ran {
+pub(crate) fn ran(output: Output) -> Ran {
     Ran {
         code: output.status.code(),
         out: String::from_utf8(output.stdout).unwrap(),
@@ -47,24 +50,76 @@ pub fn ran(output: Output) -> Ran {
     }
 }
 
+/// A certificate and everything that the examples take from the environment.
+pub(crate) struct Around {
+    folder: tempfile::TempDir,
+}
+
+impl Around {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        std::fs::write(folder.path().join("tls.pem"), made.cert.pem()).unwrap();
+        std::fs::write(
+            folder.path().join("tls.key"),
+            made.signing_key.serialize_pem(),
+        )
+        .unwrap();
+        Self { folder }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn around(&self, command: &mut Command) -> Ran {
+        command.env("UPSTREAM", "127.0.0.1:9000");
+        command
+            .env("HTTP_PORT", "8080")
+            .env("HTTPS_PORT", "8443")
+            .env("ADMIN_PORT", "9090");
+        command
+            .env("TLS_CERT", self.path("tls.pem"))
+            .env("TLS_KEY", self.path("tls.key"));
+        command.env("ACCESS_LOG", self.path("access.log"));
+        ran(command.output().unwrap())
+    }
+}
+
+pub(crate) fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            std::fs::copy(&path, target).unwrap();
+        }
+    }
+}
+
 /// Asks until the answer is there: no sleeps but the yield between two looks.
-pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        assert!(
+            start.elapsed() < PATIENCE,
+            "not within {PATIENCE:?}: {what}"
+        );
         std::thread::yield_now();
     }
 }
 
 /// A running demo, ended with the test.
-pub struct Demo {
-    pub child: Child,
+pub(crate) struct Demo {
+    pub(crate) child: Child,
     /// What it printed when it was ready.
-    pub ready: Value,
-    pub dir: PathBuf,
+    pub(crate) ready: Value,
+    pub(crate) dir: PathBuf,
     stderr: PathBuf,
     out: BufReader<ChildStdout>,
     _folder: tempfile::TempDir,
@@ -72,19 +127,21 @@ pub struct Demo {
 
 impl Demo {
     /// On free ports, in a fresh folder.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::start_in(|_| {})
     }
 
     /// In a folder that was prepared.
-    pub fn start_in(prepare: impl FnOnce(&Path)) -> Self {
+    pub(crate) fn start_in(prepare: impl FnOnce(&Path)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path().join("demo");
         std::fs::create_dir(&dir).unwrap();
         prepare(&dir);
         let stderr = folder.path().join("stderr");
         let mut child = meridian()
-            .args(["demo", "--http", "0", "--https", "0", "--admin", "0", "--json", "--dir"])
+            .args([
+                "demo", "--http", "0", "--https", "0", "--admin", "0", "--json", "--dir",
+            ])
             .arg(&dir)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -95,38 +152,48 @@ impl Demo {
         let mut line = String::new();
         out.read_line(&mut line).unwrap();
         let ready = serde_json::from_str(&line).unwrap_or_else(|_| {
-            panic!("no ready line: {line:?}\n{}", std::fs::read_to_string(&stderr).unwrap())
+            panic!(
+                "no ready line: {line:?}\n{}",
+                std::fs::read_to_string(&stderr).unwrap()
+            )
         });
-        Self { child, ready, dir, stderr, out, _folder: folder }
+        Self {
+            child,
+            ready,
+            dir,
+            stderr,
+            out,
+            _folder: folder,
+        }
     }
 
-    pub fn url(&self, key: &str) -> &str {
+    pub(crate) fn url(&self, key: &str) -> &str {
         self.ready[key].as_str().unwrap()
     }
 
-    pub fn address(&self, key: &str) -> SocketAddr {
+    pub(crate) fn address(&self, key: &str) -> SocketAddr {
         self.url(key).rsplit('/').next().unwrap().parse().unwrap()
     }
 
-    pub fn stderr(&self) -> String {
+    pub(crate) fn stderr(&self) -> String {
         std::fs::read_to_string(&self.stderr).unwrap()
     }
 
-    pub fn backend_pid(&self, region: &str) -> i32 {
+    pub(crate) fn backend_pid(&self, region: &str) -> i32 {
         i32::try_from(self.ready["backends"][region]["pid"].as_i64().unwrap()).unwrap()
     }
 
     /// `GET path` at the public plain port.
-    pub fn get(&self, path: &str, fields: &[&str]) -> Reply {
+    pub(crate) fn get(&self, path: &str, fields: &[&str]) -> Reply {
         ask(self.address("http"), "GET", path, fields)
     }
 
-    pub fn admin(&self, path: &str) -> Reply {
+    pub(crate) fn admin(&self, path: &str) -> Reply {
         ask(self.address("admin"), "GET", path, &[])
     }
 
     /// Replaces text in a policy file by a rename, as editors do.
-    pub fn edit(&self, file: &str, change: impl FnOnce(&str) -> String) {
+    pub(crate) fn edit(&self, file: &str, change: impl FnOnce(&str) -> String) {
         let path = self.dir.join("policies").join(file);
         let text = change(&std::fs::read_to_string(&path).unwrap());
         let new = self.dir.join("policies/.new");
@@ -134,13 +201,13 @@ impl Demo {
         std::fs::rename(new, path).unwrap();
     }
 
-    pub fn signal(&self, signal: rustix::process::Signal) {
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
     /// Waits for the end; the exit code and what else it printed.
-    pub fn ended(mut self) -> (Option<i32>, String) {
+    pub(crate) fn ended(mut self) -> (Option<i32>, String) {
         let status = until("the demo ends", || self.child.try_wait().unwrap());
         let mut rest = String::new();
         self.out.read_to_string(&mut rest).unwrap();
@@ -156,37 +223,39 @@ impl Drop for Demo {
 }
 
 /// True while a process exists and is not a zombie.
-pub fn alive(pid: i32) -> bool {
+pub(crate) fn alive(pid: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
+    stat.rsplit(") ")
+        .next()
+        .is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
 }
 
 /// One answer.
-pub struct Reply {
-    pub status: u16,
-    pub head: String,
-    pub body: String,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Reply {
-    pub fn field(&self, name: &str) -> Option<&str> {
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
             let (key, value) = line.split_once(':')?;
             key.eq_ignore_ascii_case(name).then(|| value.trim())
         })
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("{}\n{}", self.head, self.body))
     }
 }
 
 /// One request on a connection of its own; the connection's end ends the
 /// answer, chunks are put together.
-pub fn ask(address: SocketAddr, method: &str, path: &str, fields: &[&str]) -> Reply {
+pub(crate) fn ask(address: SocketAddr, method: &str, path: &str, fields: &[&str]) -> Reply {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
+    let fields: String = fields.iter().flat_map(|field| [*field, "\r\n"]).collect();
     write!(
         stream,
         "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{fields}\r\n"
@@ -195,9 +264,15 @@ pub fn ask(address: SocketAddr, method: &str, path: &str, fields: &[&str]) -> Re
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
     let answer = String::from_utf8(answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer:?}"));
+    let (head, body) = answer
+        .split_once("\r\n\r\n")
+        .unwrap_or_else(|| panic!("{answer:?}"));
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    let mut reply = Reply { status, head: head.to_owned(), body: body.to_owned() };
+    let mut reply = Reply {
+        status,
+        head: head.to_owned(),
+        body: body.to_owned(),
+    };
     if reply.field("transfer-encoding").is_some() {
         reply.body = unchunked(body);
     }
@@ -218,10 +293,14 @@ fn unchunked(mut rest: &str) -> String {
 }
 
 /// Says why a test did not test, for `scripts/test` to count.
-pub fn skipped(test: &str, why: &str) {
+pub(crate) fn skipped(test: &str, why: &str) {
     eprintln!("skipped: {test}: {why}");
     if let Ok(path) = std::env::var("MERIDIAN_SKIPPED") {
-        let mut file = File::options().append(true).create(true).open(path).unwrap();
+        let mut file = File::options()
+            .append(true)
+            .create(true)
+            .open(path)
+            .unwrap();
         writeln!(file, "{test}: {why}").unwrap();
     }
 }

@@ -35,7 +35,10 @@ impl Ready {
             .backends
             .iter()
             .map(|backend| {
-                (backend.region.to_owned(), json!({ "url": backend.url, "pid": backend.pid }))
+                (
+                    backend.region.to_owned(),
+                    json!({ "url": backend.url, "pid": backend.pid }),
+                )
             })
             .collect();
         output::line(json!({
@@ -60,7 +63,10 @@ impl Ready {
                 backend.url, backend.region, backend.pid
             ));
         }
-        output::line(format_args!("files    {} (edit them while this runs)", self.dir.display()));
+        output::line(format_args!(
+            "files    {} (edit them while this runs)",
+            self.dir.display()
+        ));
         output::line("\nTry:");
         for command in self.commands() {
             output::line(format_args!("\n{command}"));
@@ -71,8 +77,12 @@ impl Ready {
         let http = format!("http://{}/v3/echo", self.http);
         let secret = "-H 'x-data-class: tier_1_pii'";
         [
-            format!("# a German client with personal data: Europe answers\ncurl -si -H 'X-Forwarded-For: 91.64.0.1' {secret} {http}"),
-            format!("# an Indian one: no region may, 451 says why\ncurl -si -H 'X-Forwarded-For: 49.36.0.1' {secret} {http}"),
+            format!(
+                "# a German client with personal data: Europe answers\ncurl -si -H 'X-Forwarded-For: 91.64.0.1' {secret} {http}"
+            ),
+            format!(
+                "# an Indian one: no region may, 451 says why\ncurl -si -H 'X-Forwarded-For: 49.36.0.1' {secret} {http}"
+            ),
             format!(
                 "# the tools of the nearest MCP server\ncurl -s --cacert '{}' https://localhost:{}/mcp \
                  -H 'content-type: application/json' -H 'accept: application/json, text/event-stream' \

@@ -74,10 +74,16 @@ impl Backends {
     pub(super) fn spawn(latencies: &Path) -> anyhow::Result<Self> {
         let born = REGIONS.map(|region| bear(region, latencies));
         let (tell, ended) = channel();
-        let mut backends = Self { all: Vec::new(), stopping: Arc::default(), ended };
+        let mut backends = Self {
+            all: Vec::new(),
+            stopping: Arc::default(),
+            ended,
+        };
         let deadline = Instant::now() + READY_MAX;
         for child in born {
-            backends.all.push(settle(child?, deadline, &backends.watch(&tell))?);
+            backends
+                .all
+                .push(settle(child?, deadline, &backends.watch(&tell))?);
         }
         Ok(backends)
     }
@@ -87,7 +93,10 @@ impl Backends {
     }
 
     fn watch(&self, tell: &Sender<u32>) -> Watch {
-        Watch { stopping: self.stopping.clone(), tell: tell.clone() }
+        Watch {
+            stopping: self.stopping.clone(),
+            tell: tell.clone(),
+        }
     }
 }
 
@@ -100,7 +109,10 @@ impl Drop for Backends {
         }
         let deadline = Instant::now() + STOP_MAX;
         while !running.is_empty() {
-            match self.ended.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            match self
+                .ended
+                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+            {
                 Ok(pid) => running.retain(|other| *other != pid),
                 Err(_) => break,
             }
@@ -124,13 +136,30 @@ struct Watch {
 fn bear(region: &'static str, latencies: &Path) -> anyhow::Result<Born> {
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let mut command = Command::new(program);
-    command.args(["backend", "--exit-with-stdin", "--faults", "--listen", "127.0.0.1:0"]);
-    command.args(["--region", region, "--from", REGIONS[0], "--latency-matrix"]).arg(latencies);
+    command.args([
+        "backend",
+        "--exit-with-stdin",
+        "--faults",
+        "--listen",
+        "127.0.0.1:0",
+    ]);
+    command
+        .args(["--region", region, "--from", REGIONS[0], "--latency-matrix"])
+        .arg(latencies);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = command.spawn().with_context(|| format!("cannot start backend {region}"))?;
-    let stdout = child.stdout.take().context("a child without standard output")?;
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("cannot start backend {region}"))?;
+    let stdout = child
+        .stdout
+        .take()
+        .context("a child without standard output")?;
     let ready = read_line(stdout);
-    Ok(Born { region, child: Some(child), ready })
+    Ok(Born {
+        region,
+        child: Some(child),
+        ready,
+    })
 }
 
 /// The first line, read on a thread: a read can't be given up.
@@ -153,15 +182,26 @@ fn settle(mut born: Born, deadline: Instant, watch: &Watch) -> anyhow::Result<Ba
     let left = deadline.saturating_duration_since(Instant::now());
     let line = match born.ready.recv_timeout(left) {
         Ok(line) => line.with_context(|| format!("cannot read from backend {region}"))?,
-        Err(_) => bail!("backend {region} was not ready within {} s", READY_MAX.as_secs()),
+        Err(_) => bail!(
+            "backend {region} was not ready within {} s",
+            READY_MAX.as_secs()
+        ),
     };
     let ready: ReadyLine = serde_json::from_str(&line)
         .map_err(|_| anyhow!("backend {region} did not start: see its line above"))?;
     let mut child = born.child.take().context("a child is settled once")?;
     let (pid, stdin) = (child.id(), child.stdin.take());
-    let watch = Watch { stopping: watch.stopping.clone(), tell: watch.tell.clone() };
+    let watch = Watch {
+        stopping: watch.stopping.clone(),
+        tell: watch.tell.clone(),
+    };
     std::thread::spawn(move || tell_of_end(region, child, &watch));
-    Ok(Backend { region, url: ready.listening, pid, stdin })
+    Ok(Backend {
+        region,
+        url: ready.listening,
+        pid,
+        stdin,
+    })
 }
 
 fn tell_of_end(region: &str, mut child: Child, watch: &Watch) {

@@ -18,16 +18,46 @@ use super::certificate;
 
 /// Files as they are shipped or made for the demo, by name in the folder.
 const TEXTS: [(&str, &str); 10] = [
-    ("meridian.yaml", include_str!("../../../../conf/demo/meridian.yaml")),
-    ("policies/regions.yaml", include_str!("../../../../conf/demo/policies/regions.yaml")),
-    ("policies/latency.yaml", include_str!("../../../../conf/demo/policies/latency.yaml")),
-    ("policies/geo.yaml", include_str!("../../../../conf/demo/policies/geo.yaml")),
-    ("policies/limits.yaml", include_str!("../../../../conf/demo/policies/limits.yaml")),
-    ("policies/residency.yaml", include_str!("../../../../conf/policies/residency.yaml")),
-    ("policies/routes.yaml", include_str!("../../../../conf/policies/routes.yaml")),
-    ("policies/traffic.yaml", include_str!("../../../../conf/policies/traffic.yaml")),
-    ("policies/access.yaml", include_str!("../../../../conf/policies/access.yaml")),
-    ("policies/waf.yaml", include_str!("../../../../conf/policies/waf.yaml")),
+    (
+        "meridian.yaml",
+        include_str!("../../../../conf/demo/meridian.yaml"),
+    ),
+    (
+        "policies/regions.yaml",
+        include_str!("../../../../conf/demo/policies/regions.yaml"),
+    ),
+    (
+        "policies/latency.yaml",
+        include_str!("../../../../conf/demo/policies/latency.yaml"),
+    ),
+    (
+        "policies/geo.yaml",
+        include_str!("../../../../conf/demo/policies/geo.yaml"),
+    ),
+    (
+        "policies/limits.yaml",
+        include_str!("../../../../conf/demo/policies/limits.yaml"),
+    ),
+    (
+        "policies/residency.yaml",
+        include_str!("../../../../conf/policies/residency.yaml"),
+    ),
+    (
+        "policies/routes.yaml",
+        include_str!("../../../../conf/policies/routes.yaml"),
+    ),
+    (
+        "policies/traffic.yaml",
+        include_str!("../../../../conf/policies/traffic.yaml"),
+    ),
+    (
+        "policies/access.yaml",
+        include_str!("../../../../conf/policies/access.yaml"),
+    ),
+    (
+        "policies/waf.yaml",
+        include_str!("../../../../conf/policies/waf.yaml"),
+    ),
 ];
 
 /// Remembers which address each backend had when the files were written.
@@ -43,13 +73,16 @@ impl Files {
     pub(super) fn prepare(dir: Option<&Path>) -> anyhow::Result<Self> {
         let dir = match dir {
             Some(dir) => {
-                fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+                fs::create_dir_all(dir)
+                    .with_context(|| format!("cannot create {}", dir.display()))?;
                 fs::canonicalize(dir)?
             }
             None => fresh()?,
         };
         let files = Self { dir };
-        files.fill().with_context(|| format!("cannot write to {}", files.dir.display()))?;
+        files
+            .fill()
+            .with_context(|| format!("cannot write to {}", files.dir.display()))?;
         Ok(files)
     }
 
@@ -82,15 +115,20 @@ impl Files {
     /// Puts the backends' addresses into the policies.
     pub(super) fn point_at(&self, backends: &[Backend]) -> anyhow::Result<()> {
         let before = self.addresses()?;
-        let now: BTreeMap<&str, &str> =
-            backends.iter().map(|backend| (backend.region, backend.url.as_str())).collect();
+        let now: BTreeMap<&str, &str> = backends
+            .iter()
+            .map(|backend| (backend.region, backend.url.as_str()))
+            .collect();
         for entry in fs::read_dir(self.dir.join("policies"))? {
             let path = entry?.path();
             if path.extension().is_some_and(|kind| kind == "yaml") {
                 repoint(&path, &before, &now)?;
             }
         }
-        fs::write(self.dir.join(ADDRESSES), serde_json::to_string_pretty(&now)?)?;
+        fs::write(
+            self.dir.join(ADDRESSES),
+            serde_json::to_string_pretty(&now)?,
+        )?;
         Ok(())
     }
 
@@ -98,8 +136,12 @@ impl Files {
     /// shipped text has.
     fn addresses(&self) -> anyhow::Result<BTreeMap<String, String>> {
         match fs::read_to_string(self.dir.join(ADDRESSES)) {
-            Ok(text) => serde_json::from_str(&text)
-                .with_context(|| format!("{} is broken; delete it", self.dir.join(ADDRESSES).display())),
+            Ok(text) => serde_json::from_str(&text).with_context(|| {
+                format!(
+                    "{} is broken; delete it",
+                    self.dir.join(ADDRESSES).display()
+                )
+            }),
             Err(fault) if fault.kind() == ErrorKind::NotFound => Ok(shipped()),
             Err(fault) => Err(fault.into()),
         }
@@ -109,7 +151,11 @@ impl Files {
 /// Placeholders in `conf/demo/policies/regions.yaml`.
 fn shipped() -> BTreeMap<String, String> {
     let urls = (1..).map(|port| format!("http://127.0.0.1:{port}"));
-    REGIONS.iter().map(|region| (*region).to_owned()).zip(urls).collect()
+    REGIONS
+        .iter()
+        .map(|region| (*region).to_owned())
+        .zip(urls)
+        .collect()
 }
 
 /// Replaces each region's old address by its new one, in one pass, so that an
@@ -121,9 +167,16 @@ fn repointed(text: &str, before: &BTreeMap<String, String>, now: &BTreeMap<&str,
         let (head, tail) = rest.split_at(at);
         let end = tail.find(|c: char| !c.is_ascii_alphanumeric() && !":/.-".contains(c));
         let (url, tail) = tail.split_at(end.unwrap_or(tail.len()));
-        let region = before.iter().find(|(_, old)| *old == url).map(|(region, _)| region.as_str());
+        let region = before
+            .iter()
+            .find(|(_, old)| *old == url)
+            .map(|(region, _)| region.as_str());
         out.push_str(head);
-        out.push_str(region.and_then(|region| now.get(region).copied()).unwrap_or(url));
+        out.push_str(
+            region
+                .and_then(|region| now.get(region).copied())
+                .unwrap_or(url),
+        );
         rest = tail;
     }
     out.push_str(rest);
@@ -145,7 +198,12 @@ fn repoint(
 
 /// Writes a file unless there is one.
 fn write_new(path: &Path, text: &str, mode: u32) -> std::io::Result<()> {
-    match OpenOptions::new().write(true).create_new(true).mode(mode).open(path) {
+    match OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)
+    {
         Ok(mut file) => file.write_all(text.as_bytes()),
         Err(fault) if fault.kind() == ErrorKind::AlreadyExists => Ok(()),
         Err(fault) => Err(fault),
@@ -160,7 +218,9 @@ fn fresh() -> anyhow::Result<PathBuf> {
         match fs::DirBuilder::new().mode(0o700).create(&dir) {
             Ok(()) => return Ok(dir),
             Err(fault) if fault.kind() == ErrorKind::AlreadyExists => {}
-            Err(fault) => return Err(fault).with_context(|| format!("cannot create {}", dir.display())),
+            Err(fault) => {
+                return Err(fault).with_context(|| format!("cannot create {}", dir.display()));
+            }
         }
     }
     anyhow::bail!("no fresh folder in {}", parent.display())
@@ -200,7 +260,10 @@ mod tests {
         let files = Files::prepare(Some(folder.path())).unwrap();
         let text = fs::read_to_string(files.dir().join("policies/regions.yaml")).unwrap();
         for (region, url) in shipped() {
-            assert!(text.contains(&format!("\"{url}\"")), "{region} has not {url}");
+            assert!(
+                text.contains(&format!("\"{url}\"")),
+                "{region} has not {url}"
+            );
         }
     }
 

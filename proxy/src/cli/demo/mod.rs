@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use meridian_policies::Diagnostic;
 
 use self::announce::{Place, Ready};
 use self::backends::{Backend, Backends};
@@ -51,18 +52,24 @@ pub(super) struct DemoArgs {
 
 pub(super) fn demo(args: &DemoArgs) -> anyhow::Result<Answer> {
     let files = Files::prepare(args.dir.as_deref())?;
-    let settings = Settings::load(&files.settings()).map_err(one_line)?;
-    let settings = start::within_limits(with_ports(settings, args)?);
+    let settings = Settings::load(&files.settings()).map_err(|faults| one_line(&faults))?;
+    let settings = with_ports(settings, args)?;
     let sockets = BoundSockets::bind(&settings)?;
     let backends = Backends::spawn(&files.latencies())?;
     files.point_at(backends.all())?;
     let Started { edge, watcher } = start::edge(settings).map_err(|fault| match fault {
-        StartError::Files(faults) => one_line(faults),
+        StartError::Files(faults) => one_line(&faults),
         StartError::System(fault) => fault,
     })?;
     let ready = whereabouts(&edge.settings, &sockets, (&files, &backends))?;
     let json = args.json;
-    server::run(&edge, sockets, move || if json { ready.print_json() } else { ready.print() })?;
+    server::run(&edge, sockets, move || {
+        if json {
+            ready.print_json();
+        } else {
+            ready.print();
+        }
+    })?;
     drop(watcher);
     drop(backends);
     Ok(Answer::Yes)
@@ -75,10 +82,14 @@ fn whereabouts(
 ) -> anyhow::Result<Ready> {
     let bound = settings.listeners.iter().zip(sockets.local_addresses());
     let first = |tls: bool| {
-        let mut of_kind = bound.clone().filter(|(listener, _)| listener.tls.is_some() == tls);
+        let mut of_kind = bound
+            .clone()
+            .filter(|(listener, _)| listener.tls.is_some() == tls);
         of_kind.next().map(|(_, address)| address)
     };
-    let (http, https) = first(false).zip(first(true)).context("the demo's sockets are gone")?;
+    let (http, https) = first(false)
+        .zip(first(true))
+        .context("the demo's sockets are gone")?;
     let place = |backend: &Backend| Place {
         region: backend.region,
         url: backend.url.clone(),
@@ -120,6 +131,6 @@ fn with_ports(mut settings: Settings, args: &DemoArgs) -> anyhow::Result<Setting
     Ok(settings)
 }
 
-fn one_line(faults: Vec<meridian_policies::Diagnostic>) -> anyhow::Error {
-    anyhow::anyhow!(output::in_one_line(&faults))
+fn one_line(faults: &[Diagnostic]) -> anyhow::Error {
+    anyhow::anyhow!(output::in_one_line(faults))
 }

@@ -16,7 +16,10 @@ fn parse(text: &str) -> Result<Settings, Vec<Diagnostic>> {
         },
         3,
     );
-    let source = SourceFile { path: "conf/meridian.yaml".to_owned(), text: text.to_owned() };
+    let source = SourceFile {
+        path: "conf/meridian.yaml".to_owned(),
+        text: text.to_owned(),
+    };
     Settings::parse(&source, Path::new("conf/meridian.yaml"), &around)
 }
 
@@ -45,7 +48,10 @@ fn a_small_file_gets_the_stated_defaults() {
     assert_eq!(settings.geo.embedded, Switch::On);
     assert!(settings.trusted_hops.is_empty());
     let admin = settings.admin.unwrap();
-    assert_eq!(admin.bind, AdminBind::Tcp("127.0.0.1:9090".parse().unwrap()));
+    assert_eq!(
+        admin.bind,
+        AdminBind::Tcp("127.0.0.1:9090".parse().unwrap())
+    );
     assert_eq!(settings.listeners[0].protocols.h1, Switch::On);
     assert_eq!(settings.listeners[0].protocols.h2, Switch::Off);
 }
@@ -58,9 +64,18 @@ fn relative_paths_are_relative_to_the_file_and_others_stay() {
     );
     let settings = parse(&text).unwrap();
     assert_eq!(settings.policies, PathBuf::from("conf/rules"));
-    assert_eq!(settings.admin.unwrap().bind, AdminBind::Unix("conf/admin.sock".into()));
-    assert_eq!(settings.geo.databases, [PathBuf::from("conf/city.mmdb"), "/var/geo.mmdb".into()]);
-    assert_eq!(settings.telemetry.access_log, AccessLog::File("conf/log/access.json".into()));
+    assert_eq!(
+        settings.admin.unwrap().bind,
+        AdminBind::Unix("conf/admin.sock".into())
+    );
+    assert_eq!(
+        settings.geo.databases,
+        [PathBuf::from("conf/city.mmdb"), "/var/geo.mmdb".into()]
+    );
+    assert_eq!(
+        settings.telemetry.access_log,
+        AccessLog::File("conf/log/access.json".into())
+    );
 }
 
 #[test]
@@ -83,22 +98,74 @@ fn every_rule_is_told_with_its_place() {
     for (text, line, word) in [
         (format!("{SMALL}thread: 2\n"), 4, "thread"),
         (format!("{SMALL}threads: 257\n"), 4, "257"),
-        (format!("{SMALL}timeouts:\n  head: 0s\n"), 5, "deadline of 0"),
+        (
+            format!("{SMALL}timeouts:\n  head: 0s\n"),
+            5,
+            "deadline of 0",
+        ),
         (format!("{SMALL}timeouts:\n  head: soon\n"), 5, "duration"),
-        (format!("{SMALL}limits:\n  connections: 0\n"), 5, "not within"),
-        (format!("{SMALL}trusted_hops: [loopback]\n"), 4, "not a network"),
-        (format!("{SMALL}admin: {{ address: \"0.0.0.0:9090\" }}\n"), 4, "token"),
-        (format!("{SMALL}admin: {{ address: \"0.0.0.0:9090\", token: short }}\n"), 4, "16 bytes"),
-        (format!("{SMALL}telemetry:\n  sample:\n    - {{ status: 9xx, one_in: 2 }}\n"), 6, "status"),
+        (
+            format!("{SMALL}limits:\n  connections: 0\n"),
+            5,
+            "not within",
+        ),
+        (
+            format!("{SMALL}trusted_hops: [loopback]\n"),
+            4,
+            "not a network",
+        ),
+        (
+            format!("{SMALL}admin: {{ address: \"0.0.0.0:9090\" }}\n"),
+            4,
+            "token",
+        ),
+        (
+            format!("{SMALL}admin: {{ address: \"0.0.0.0:9090\", token: short }}\n"),
+            4,
+            "16 bytes",
+        ),
+        (
+            format!("{SMALL}telemetry:\n  sample:\n    - {{ status: 9xx, one_in: 2 }}\n"),
+            6,
+            "status",
+        ),
         (format!("{SMALL}geo: {{ embedded: maybe }}\n"), 4, "maybe"),
         (format!("{SMALL}policies: \"\"\n"), 4, "empty"),
-        (format!("{second}{{ address: \"8080\" }}\n"), 3, "address and port"),
-        (format!("{second}{{ address: \"[::]:1\", protocols: [h2] }}\n"), 3, "needs tls"),
-        (format!("{second}{{ address: \"[::]:1\", protocols: [h1, h3] }}\n"), 3, "h3"),
-        (format!("{second}{{ address: \"[::]:1\", protocols: [] }}\n"), 3, "without protocols"),
-        (format!("{second}{{ address: \"[::]:1\", tls: {{ certificates: [] }} }}\n"), 3, "no certificate"),
-        ("edge: { region: here }\nlisteners: []\n".to_owned(), 2, "no listener"),
-        (format!("{SMALL}  - {{ address: \"0.0.0.0:8080\" }}\n"), 3, "two listeners"),
+        (
+            format!("{second}{{ address: \"8080\" }}\n"),
+            3,
+            "address and port",
+        ),
+        (
+            format!("{second}{{ address: \"[::]:1\", protocols: [h2] }}\n"),
+            3,
+            "needs tls",
+        ),
+        (
+            format!("{second}{{ address: \"[::]:1\", protocols: [h1, h3] }}\n"),
+            3,
+            "h3",
+        ),
+        (
+            format!("{second}{{ address: \"[::]:1\", protocols: [] }}\n"),
+            3,
+            "without protocols",
+        ),
+        (
+            format!("{second}{{ address: \"[::]:1\", tls: {{ certificates: [] }} }}\n"),
+            3,
+            "no certificate",
+        ),
+        (
+            "edge: { region: here }\nlisteners: []\n".to_owned(),
+            2,
+            "no listener",
+        ),
+        (
+            format!("{SMALL}  - {{ address: \"0.0.0.0:8080\" }}\n"),
+            3,
+            "two listeners",
+        ),
     ] {
         let (at, message) = fault(&text);
         assert!(message.contains(word), "{text}\n{message}");
@@ -120,13 +187,22 @@ fn tls_offers_h1_and_h2_and_any_free_port_may_be_asked_for_twice() {
 
 #[test]
 fn the_admin_side_can_be_turned_off() {
-    assert!(parse(&format!("{SMALL}admin: {{ address: off }}\n")).unwrap().admin.is_none());
+    assert!(
+        parse(&format!("{SMALL}admin: {{ address: off }}\n"))
+            .unwrap()
+            .admin
+            .is_none()
+    );
 }
 
 #[test]
 fn a_trusted_hop_is_a_network_or_one_address() {
     let text = format!("{SMALL}trusted_hops: [10.0.0.0/8, 192.0.2.1, \"::1\", \"fd00::/8\"]\n");
-    let hops: Vec<String> =
-        parse(&text).unwrap().trusted_hops.iter().map(ToString::to_string).collect();
+    let hops: Vec<String> = parse(&text)
+        .unwrap()
+        .trusted_hops
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     assert_eq!(hops, ["10.0.0.0/8", "192.0.2.1/32", "::1/128", "fd00::/8"]);
 }
