@@ -257,3 +257,27 @@ fn completions_and_manuals_are_printed() {
     assert!(run(&["man", "explain"]).out.contains("tier_1_pii"));
     assert_eq!(run(&["man", "backend"]).code, Some(1));
 }
+
+#[test]
+fn a_called_tool_has_its_own_data_class() {
+    let config = shipped();
+    let args = [
+        "explain",
+        "--config",
+        &config,
+        "--ip",
+        "91.64.0.1",
+        "--path",
+        "/mcp",
+    ];
+    let call = ["--method", "POST", "--json", "--tool"];
+    let stored = run(&[&args[..], &call, &["records_get"]].concat()).json();
+    assert_eq!(stored["data_class"], "tier_2_personal", "{stored}");
+    let echoed = run(&[&args[..], &call, &["echo"]].concat()).json();
+    assert_eq!(echoed["data_class"], "tier_3_operational", "{echoed}");
+    let lie = ["--header", "Mcp-Name: echo"];
+    assert_eq!(
+        run(&[&args[..], &call, &["records_get"], &lie].concat()).code,
+        Some(1)
+    );
+}

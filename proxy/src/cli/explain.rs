@@ -4,12 +4,15 @@ use std::net::IpAddr;
 
 use clap::Args;
 use meridian_policies::{
-    Claims, ClientSource, DataClass, Facts, State, Trust, Vouched, explain as reasons,
+    Claims, ClientSource, DataClass, Facts, McpFacts, McpRoute, Snapshot, State, Trust, Vouched,
+    explain as reasons,
 };
 use meridian_wire::{EndStream, HeadLimits, Malformed, RequestBuilder, RequestHead, Version};
+use serde_json::json;
 
 use super::{Answer, ConfigArg, output};
 use crate::edge::{Clock, Generation};
+use crate::pipeline::mcp;
 use crate::reload;
 use crate::settings::Settings;
 
@@ -17,6 +20,7 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   meridian explain --ip 91.64.0.1 --path /mcp --class tier_1_pii
   meridian explain --ip 49.36.0.1 --path /v3/echo --class tier_2_personal --safeguards --json
+  meridian explain --ip 91.64.0.1 --path /mcp --method POST --tool records_get
   meridian explain --ip 8.8.8.8 --path '/v3/echo?q=1' --method POST --header 'Origin: https://example.com'
 
 The answer of an idle, healthy process. Exit code 1 when the request is refused.";
@@ -43,6 +47,9 @@ pub(super) struct ExplainArgs {
     /// One more field, repeatable
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
     headers: Vec<(String, String)>,
+    /// MCP tool that is called, on an MCP route
+    #[arg(long, value_name = "NAME")]
+    tool: Option<String>,
     /// A verified token says that the person consented
     #[arg(long)]
     consent: bool,
@@ -83,14 +90,15 @@ pub(super) fn explain(args: &ExplainArgs) -> anyhow::Result<Answer> {
     let mut head = RequestHead::new();
     build(args, &mut head)
         .map_err(|fault| anyhow::anyhow!("no edge would read this request: {}", fault.text()))?;
-    let facts = facts(args, &head, &generation);
-    let explanation = reasons::explain(
-        &generation.snapshot,
-        &generation.view,
-        &facts,
-        clock.tick(),
-        args.draw,
-    );
+    let body = args.tool.as_deref().map(call);
+    let message = mcp::read(body.as_deref());
+    let mcp = mcp_facts(&generation.snapshot, &head, &message)?;
+    let facts = Facts {
+        mcp,
+        ..facts(args, &head, &generation)
+    };
+    let (snapshot, view) = (&generation.snapshot, &generation.view);
+    let explanation = reasons::explain(snapshot, view, &facts, clock.tick(), args.draw);
     if args.json {
         output::json(&explanation)?;
     } else {
@@ -117,6 +125,28 @@ fn build(args: &ExplainArgs, head: &mut RequestHead) -> Result<(), Malformed> {
         builder.field(b"x-data-class", class.as_str().as_bytes())?;
     }
     builder.finish(EndStream::Yes)
+}
+
+/// The message of a tool call, as far as the edge reads it.
+fn call(tool: &str) -> Vec<u8> {
+    let params = json!({ "name": tool });
+    json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params })
+        .to_string()
+        .into_bytes()
+}
+
+/// What an MCP route makes of head and message; nothing elsewhere.
+fn mcp_facts<'a>(
+    snapshot: &Snapshot,
+    head: &'a RequestHead,
+    message: &'a mcp::Read<'a>,
+) -> anyhow::Result<Option<McpFacts<'a>>> {
+    match snapshot.route(head).map(|(_, route)| route.mcp) {
+        Some(McpRoute::On) => mcp::facts(head, message).map(Some).map_err(|mismatch| {
+            anyhow::anyhow!("400: {} says something else than --tool", mismatch.header)
+        }),
+        Some(McpRoute::Off) | None => Ok(None),
+    }
 }
 
 fn facts<'a>(args: &ExplainArgs, head: &'a RequestHead, generation: &Generation) -> Facts<'a> {
