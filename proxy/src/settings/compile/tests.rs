@@ -92,10 +92,18 @@ fn environment_and_secret_files_stand_for_values() {
     assert_eq!(format!("{token:?}"), "Secret(..)");
 }
 
+/// Each text has one fault, at this line, told with this word.
+fn each_is_told(cases: &[(String, u32, &str)]) {
+    for (text, line, word) in cases {
+        let (at, message) = fault(text);
+        assert!(message.contains(word), "{text}\n{message}");
+        assert_eq!(at, *line, "{text}\n{message}");
+    }
+}
+
 #[test]
 fn every_rule_is_told_with_its_place() {
-    let second = "edge: { region: here }\nlisteners:\n  - ";
-    for (text, line, word) in [
+    each_is_told(&[
         (format!("{SMALL}thread: 2\n"), 4, "thread"),
         (format!("{SMALL}threads: 257\n"), 4, "257"),
         (
@@ -131,6 +139,13 @@ fn every_rule_is_told_with_its_place() {
         ),
         (format!("{SMALL}geo: {{ embedded: maybe }}\n"), 4, "maybe"),
         (format!("{SMALL}policies: \"\"\n"), 4, "empty"),
+    ]);
+}
+
+#[test]
+fn every_rule_of_listeners_is_told_with_its_place() {
+    let second = "edge: { region: here }\nlisteners:\n  - ";
+    each_is_told(&[
         (
             format!("{second}{{ address: \"8080\" }}\n"),
             3,
@@ -166,11 +181,7 @@ fn every_rule_is_told_with_its_place() {
             3,
             "two listeners",
         ),
-    ] {
-        let (at, message) = fault(&text);
-        assert!(message.contains(word), "{text}\n{message}");
-        assert_eq!(at, line, "{text}\n{message}");
-    }
+    ]);
 }
 
 #[test]
