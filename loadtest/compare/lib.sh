@@ -11,11 +11,16 @@ die() { echo "$(basename "$0"): $*" >&2; exit 1; }
 
 # Only what this script started, by process id.
 stop_all() {
-    local pid
+    local pid end=$((SECONDS + 5))
     for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
-    for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null || true; done
+    for pid in "${pids[@]}"; do
+        while kill -0 "$pid" 2>/dev/null && [ $SECONDS -lt $end ]; do sleep 0.05; done
+        kill -KILL "$pid" 2>/dev/null || true
+        wait "$pid" 2>/dev/null || true
+    done
     pids=()
 }
+
 # stop PID: gracefully, and waits for its end.
 stop() {
     local pid kept=()
@@ -138,7 +143,7 @@ start() {
 wait_for() {
     local end=$((SECONDS + ${SECONDS_TO_START:-20})) got=
     while [ $SECONDS -lt $end ]; do
-        got=$(curl -sk -o /dev/null -w '%{http_code} %{size_download}' "$1" || true)
+        got=$(curl -sk --max-time 5 -o /dev/null -w '%{http_code} %{size_download}' "$1" || true)
         [ "$got" = "200 1024" ] && return
         sleep 0.1
     done
