@@ -167,11 +167,18 @@ impl Scoring {
     pub(crate) fn latency(&self, ms: Option<f32>) -> f32 {
         let Some(ms) = ms else { return self.beyond };
         match self.curve {
+            // From the last to the first, without a branch to mispredict.
             Curve::Brackets => self
                 .brackets
                 .iter()
-                .find(|bracket| ms < bracket.below_ms)
-                .map_or(self.beyond, |bracket| bracket.score),
+                .rev()
+                .fold(self.beyond, |score, bracket| {
+                    if ms < bracket.below_ms {
+                        bracket.score
+                    } else {
+                        score
+                    }
+                }),
             Curve::Smooth => self.smooth(ms),
         }
     }

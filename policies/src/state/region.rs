@@ -106,7 +106,11 @@ impl RegionState {
             return reported;
         };
         let sent = (self.in_flight() as f32).max(self.started.tally(now).total);
-        (sent / capacity).max(reported)
+        if sent > 0.0 {
+            (sent / capacity).max(reported)
+        } else {
+            reported
+        }
     }
 
     pub(crate) fn set_reported_load(&self, load: f32) {
