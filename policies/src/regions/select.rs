@@ -7,8 +7,9 @@
 //! allocated once `candidates` has its size. Refuses to leave the permit in any
 //! need: what cannot be served inside is not served.
 
+mod absence;
+
 use std::cmp::Ordering;
-use std::time::Duration;
 
 use super::choice::{AffinityOutcome, Ask, Candidate, Choice, NoRegion, Removal};
 use super::compiled::{HotRegion, Role};
@@ -17,7 +18,7 @@ use super::failover::Phase;
 use super::gates::{Gate, is_out};
 use super::latency::Origin;
 use super::score::{Terms, load_score};
-use crate::outliers::{OutlierPolicy, ProbeMode};
+use crate::outliers::OutlierPolicy;
 use crate::residency::Standing;
 use crate::state::{RegionState, View, mix};
 use crate::{EndpointIndex, RegionIndex, Snapshot};
@@ -28,10 +29,6 @@ const TIE: f32 = 0.5;
 /// Salts that keep one draw's uses independent of each other.
 const SALT_SHARE: u64 = 1 << 32;
 const SALT_TIE: u64 = 2 << 32;
-
-/// Bounds of what a refused client is told to wait.
-const RETRY_AFTER: std::ops::RangeInclusive<Duration> =
-    Duration::from_secs(1)..=Duration::from_mins(1);
 
 /// Chooses, and fills `candidates` with every region in index order, for the
 /// receipt.
@@ -338,62 +335,6 @@ impl Weighing<'_> {
             endpoint,
             affinity: AffinityOutcome::Kept,
         })
-    }
-
-    /// Why there is nothing to choose from.
-    fn none(&self, candidates: &[Candidate]) -> NoRegion {
-        if candidates
-            .iter()
-            .any(|candidate| candidate.removed_by == Some(Removal::Tried))
-        {
-            return NoRegion::Exhausted {
-                retry_after: *RETRY_AFTER.start(),
-            };
-        }
-        let waits = candidates
-            .iter()
-            .filter_map(|candidate| self.wait(candidate));
-        let soonest = waits.min().unwrap_or(*RETRY_AFTER.end());
-        NoRegion::AllDown {
-            retry_after: soonest.clamp(*RETRY_AFTER.start(), *RETRY_AFTER.end()),
-        }
-    }
-
-    /// How long until a region that is out may be back.
-    fn wait(&self, candidate: &Candidate) -> Option<Duration> {
-        let state = self.view.region(candidate.region)?;
-        let now = self.ask.now;
-        match candidate.removed_by? {
-            Removal::Draining => Some(state.drained_until().saturating_sub(now)),
-            Removal::Ejected | Removal::Unhealthy => {
-                let hot = self.snapshot.regions.hot.get(candidate.region.index())?;
-                hot.endpoints
-                    .clone()
-                    .filter_map(|at| self.back(EndpointIndex(at)))
-                    .min()
-            }
-            Removal::Law
-            | Removal::RouteConstraint
-            | Removal::NoEndpoints
-            | Removal::Tried
-            | Removal::Failed
-            | Removal::Standby
-            | Removal::Degraded
-            | Removal::Recovering
-            | Removal::Headroom
-            | Removal::Weight => None,
-        }
-    }
-
-    fn back(&self, endpoint: EndpointIndex) -> Option<Duration> {
-        let state = self.view.endpoint(endpoint)?;
-        let ejected = state.ejected_until().saturating_sub(self.ask.now);
-        let check = self.snapshot.health_check();
-        let checks = match check.mode {
-            ProbeMode::Active if state.is_down() => check.interval * check.healthy_threshold,
-            ProbeMode::Active | ProbeMode::Off => Duration::ZERO,
-        };
-        Some(ejected.max(checks))
     }
 }
 
