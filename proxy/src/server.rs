@@ -184,7 +184,7 @@ struct Stop {
 #[async_trait]
 impl ShutdownSignalWatch for Stop {
     async fn recv(&self) -> ShutdownSignal {
-        wait_for_the_end(&self.edge).await;
+        self.edge.lifecycle.wait_drain().await;
         let bound = self.edge.settings.timeouts.drain;
         self.edge.lifecycle.wait_idle(bound).await;
         // What is left is cut by the deadline of the drain; the answers that
@@ -194,19 +194,19 @@ impl ShutdownSignalWatch for Stop {
     }
 }
 
-/// A signal, or a drain that somebody else has begun.
-async fn wait_for_the_end(edge: &Edge) {
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return edge.lifecycle.wait_drain().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        () = edge.lifecycle.wait_drain() => {}
-    }
-    edge.lifecycle.drain();
+/// Begins the drain at SIGTERM or SIGINT. From its return on, neither ends the
+/// process by itself.
+fn drain_on_signals(edge: &Arc<Edge>) {
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let (Ok(mut terminate), Ok(mut interrupt)) = signals else { return };
+    let edge = Arc::clone(edge);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        edge.lifecycle.drain();
+    });
 }
 
 /// One composite service: all listeners, and what runs beside them, share its
@@ -242,6 +242,7 @@ impl Service for EdgeService {
                 service.start_service(fds, accepting, listeners_per_fd).await;
             }));
         }
+        drain_on_signals(&self.edge);
         let prober = tokio::spawn(health::probe(Arc::clone(&self.edge)));
         self.edge.lifecycle.serving();
         let ready = self.ready.get_mut().ok().and_then(Option::take);

@@ -21,10 +21,15 @@ pub const GRAIN: Duration = Duration::from_millis(100);
 /// Idle upstream connections are looked at every so many rounds: 2 s.
 const POOL_ROUNDS: u32 = 20;
 
+/// Entries kept by a thread for its next tasks.
+const FREE_MAX: usize = 256;
+
 /// Never due.
 const NEVER: u64 = u64::MAX;
 
 struct Entry {
+    /// The thread whose list it is in.
+    home: usize,
     due: AtomicU64,
     fired: AtomicBool,
     waker: Mutex<Option<Waker>>,
@@ -38,6 +43,7 @@ pub struct Deadline {
 
 thread_local! {
     static ENTRIES: RefCell<Vec<Arc<Entry>>> = const { RefCell::new(Vec::new()) };
+    static FREE: RefCell<Vec<Arc<Entry>>> = const { RefCell::new(Vec::new()) };
     static SWEEPING: RefCell<bool> = const { RefCell::new(false) };
 }
 
@@ -45,7 +51,11 @@ impl Deadline {
     /// A deadline that is not armed. Must be made on a runtime's thread, which
     /// from then on keeps one sweeping task.
     pub fn new(clock: &Clock) -> Self {
+        if let Some(entry) = FREE.with(|free| free.borrow_mut().pop()) {
+            return Self { entry, known: false };
+        }
         let entry = Arc::new(Entry {
+            home: here(),
             due: AtomicU64::new(NEVER),
             fired: AtomicBool::new(false),
             waker: Mutex::new(None),
@@ -83,6 +93,27 @@ impl Deadline {
     pub fn moved(&mut self) {
         self.known = false;
     }
+}
+
+impl Drop for Deadline {
+    fn drop(&mut self) {
+        self.disarm();
+        // Still in the list of its thread: the next task there takes it over.
+        // A task that ends elsewhere, or with the thread, leaves it to the
+        // sweep.
+        let _ = FREE.try_with(|free| {
+            let mut free = free.borrow_mut();
+            if free.len() < FREE_MAX && self.entry.home == here() {
+                free.push(Arc::clone(&self.entry));
+            }
+        });
+    }
+}
+
+/// Tells threads apart: the address of something each has its own of. 0 while
+/// the thread ends.
+fn here() -> usize {
+    ENTRIES.try_with(|entries| std::ptr::from_ref(entries).addr()).unwrap_or(0)
 }
 
 /// Makes every task with a deadline look around once, within [`GRAIN`].
@@ -157,9 +188,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_dropped_deadline_is_forgotten() {
+    async fn a_dropped_deadline_is_used_again() {
         let clock = Clock::start();
-        drop(Deadline::new(&clock));
+        let mut first = Deadline::new(&clock);
+        first.arm(Tick(0));
+        drop(first);
         let mut other = Deadline::new(&clock);
         other.arm(clock.tick());
         wait(&mut other).await;

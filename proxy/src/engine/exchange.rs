@@ -20,7 +20,7 @@ use super::pace::{Bounds, Pace, Wait};
 use super::relay::{Broken, Meter};
 use super::scratch::Scratch;
 use crate::edge::{Edge, Generation};
-use crate::pipeline::admit::{self, Findings, Question, Step, admit};
+use crate::pipeline::admit::{self, Entry, Findings, Question};
 use crate::pipeline::client::client;
 use crate::pipeline::extra::Extra;
 use crate::pipeline::record::Record;
@@ -179,23 +179,60 @@ impl<'a> Exchange<'a, '_> {
         body: &mut Vec<u8>,
     ) -> Served {
         let generation = self.generation;
-        let info = self.place.info;
-        let hops = &self.place.edge.settings.trusted_hops;
-        let (address, source) = client(info.peer.ip(), info.trust, hops, head);
-        let location = generation.locator.locate(address);
-        self.record.located(address, location);
+        let facts = self.facts(head);
+        let mut findings = Findings::default();
         let Some(route) = generation.snapshot.route(head) else {
-            let refusal = Refusal::new(RejectReason::NoRoute, "no route matches host and path");
+            let question = self.question((RouteIndex(u16::MAX), admit::stray()));
+            let refusal = admit::enter_stray(&question, &facts, &mut findings);
+            self.record.strayed(&facts, &findings);
             return self.refuse(down, head, Told::to(&refusal)).await;
         };
         self.apply(route);
-        let held = match self.hold_back(down, head, (route.1, body)).await {
-            Ok(held) => held,
-            Err(broken) => return self.broken(down, head, broken).await,
-        };
-        let message = mcp::read((held == HeldBack::Whole).then_some(body.as_slice()));
-        let id = message.id();
-        let mut facts = Facts {
+        let question = self.question(route);
+        let entry = admit::enter(&question, &facts, &mut findings);
+        self.record.found(&facts, route.0, &findings);
+        match entry {
+            Ok(Entry::Proceed) => {
+                let work = Work { question: &question, facts, findings };
+                self.proceed(down, work, body).await
+            }
+            Ok(Entry::Health) => self.health(down, head).await,
+            Ok(Entry::Respond(status, text)) => {
+                self.record.status = status;
+                self.own_answer(down, head, (status, "text/plain; charset=utf-8", text)).await
+            }
+            Err(refusal) => {
+                // Only for the id that an MCP client waits for.
+                let message = match (route.1.mcp, self.hold_back(down, head, (route.1, body)).await) {
+                    (McpRoute::On, Ok(HeldBack::Whole)) => mcp::read(Some(body.as_slice())),
+                    (McpRoute::On | McpRoute::Off, _) => mcp::Read::Unread,
+                };
+                self.refuse(down, head, Told { refusal: &refusal, id: message.id() }).await
+            }
+        }
+    }
+
+    fn question<'q>(&self, route: (RouteIndex, &'q Route)) -> Question<'q>
+    where
+        'a: 'q,
+    {
+        Question {
+            edge: self.place.edge,
+            generation: self.generation,
+            route,
+            id: self.record.id,
+            now: self.record.started,
+        }
+    }
+
+    /// What connection, head and geo data say.
+    fn facts<'h>(&mut self, head: &'h RequestHead) -> Facts<'h> {
+        let info = self.place.info;
+        let hops = &self.place.edge.settings.trusted_hops;
+        let (address, source) = client(info.peer.ip(), info.trust, hops, head);
+        let location = self.generation.locator.locate(address);
+        self.record.located(address, location);
+        Facts {
             head,
             client: address,
             client_source: source,
@@ -203,8 +240,28 @@ impl<'a> Exchange<'a, '_> {
             location,
             mcp: None,
             claims: meridian_policies::Claims::default(),
+        }
+    }
+
+    /// Body, law, and on to a region.
+    async fn proceed(
+        &mut self,
+        down: &mut Downstream<'_>,
+        work: Work<'_, '_>,
+        body: &mut Vec<u8>,
+    ) -> Served {
+        let Work { question, mut facts, mut findings } = work;
+        let (head, route) = (facts.head, question.route);
+        let held = match self.hold_back(down, head, (route.1, body)).await {
+            Ok(held) => held,
+            Err(broken) => return self.broken(down, head, broken).await,
         };
-        if matches!(route.1.mcp, McpRoute::On) {
+        let message = match (route.1.mcp, held) {
+            (McpRoute::On, HeldBack::Whole) => mcp::read(Some(body.as_slice())),
+            (McpRoute::On | McpRoute::Off, _) => mcp::Read::Unread,
+        };
+        let id = message.id();
+        if route.1.mcp == McpRoute::On {
             match mcp::facts(head, &message) {
                 Ok(read) => facts.mcp = Some(read),
                 Err(mismatch) => {
@@ -213,37 +270,21 @@ impl<'a> Exchange<'a, '_> {
                 }
             }
         }
-        let question = Question {
-            edge: self.place.edge,
-            generation,
-            route,
-            id: self.record.id,
-            now: self.record.started,
-        };
-        let mut findings = Findings::default();
-        let mut step = admit(&question, &facts, &mut findings);
-        if held != HeldBack::Nothing && matches!(step, Step::Forward(_)) {
-            if let Err(refusal) = inspect_body(&question, head, (body, &mut findings)) {
-                step = Step::Refuse(refusal);
-            }
-        }
-        self.record.found(&facts, route.0, findings);
-        match step {
-            Step::Forward(admitted) => {
+        let decided = inspect_body(question, (head, held), (body, &mut findings))
+            .and_then(|()| admit::permit(question, &facts, &mut findings));
+        self.record.found(&facts, route.0, &findings);
+        let refusal = match decided {
+            Ok(admitted) => {
                 self.record.permitted(&admitted.permitted);
                 let work = Forwarding { admitted: &admitted, route, held, body, message_id: id };
                 match forward(self, down, work).await {
-                    Ok(served) => served,
-                    Err(refusal) => self.refuse(down, head, Told { refusal: &refusal, id }).await,
+                    Ok(served) => return served,
+                    Err(refusal) => refusal,
                 }
             }
-            Step::Refuse(refusal) => self.refuse(down, head, Told { refusal: &refusal, id }).await,
-            Step::Health => self.health(down, head).await,
-            Step::Respond(status, text) => {
-                self.record.status = status;
-                self.own_answer(down, head, (status, "text/plain; charset=utf-8", text)).await
-            }
-        }
+            Err(refusal) => refusal,
+        };
+        self.refuse(down, head, Told { refusal: &refusal, id }).await
     }
 
     /// The route's bounds replace the process's.
@@ -427,12 +468,22 @@ impl<'a> Exchange<'a, '_> {
     }
 }
 
+/// A request that its head has let in.
+struct Work<'q, 'a> {
+    question: &'q Question<'q>,
+    facts: Facts<'a>,
+    findings: Findings,
+}
+
 /// Looks at the part of the body that was held back.
 fn inspect_body(
     question: &Question<'_>,
-    head: &RequestHead,
+    (head, held): (&RequestHead, HeldBack),
     (body, findings): (&[u8], &mut Findings),
 ) -> Result<(), Box<Refusal>> {
+    if held == HeldBack::Nothing {
+        return Ok(());
+    }
     match admit::mode(question) {
         WafMode::Off => Ok(()),
         mode @ (WafMode::Detect | WafMode::Block) => {

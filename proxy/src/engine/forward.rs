@@ -9,7 +9,7 @@ use meridian_policies::regions::{self, Ask, Choice, NoRegion, Tried, endpoint_ta
 use meridian_policies::retry::{self, Failure, RetryAsk, Sent};
 use meridian_policies::{
     AttemptOutcome, AttemptReport, Endpoint, EndpointIndex, RejectReason, Route, RouteIndex, Tick,
-    View,
+    View, WebSocket,
 };
 use meridian_wire::h1::{Connection as Persistence, RequestPlan, ResponsePlan, write_request};
 use meridian_wire::{BodyFraming, Known, Malformed, Upgrade};
@@ -28,6 +28,10 @@ use crate::pipeline::admit::Admitted;
 use crate::pipeline::refuse::Refusal;
 use crate::pipeline::{events, forwarded, ids, respond};
 use crate::telemetry::{ConnectResult, RetryReason, Shape};
+
+/// Interim answers (1xx) to one request. They are gathered for the client, so
+/// that their number bounds memory; past it the backend is broken.
+const INTERIM_MAX: u32 = 32;
 
 /// How serving a request ended.
 #[derive(Debug)]
@@ -110,6 +114,7 @@ pub async fn forward(
     let edge = x.place.edge;
     let mut tried = Tried::default();
     let mut replay = None;
+    let mut last = None;
     edge.budget.note_request(x.record.started);
     loop {
         let (now, draw) = (edge.clock.tick(), ids::draw());
@@ -121,7 +126,10 @@ pub async fn forward(
             now,
             draw,
         };
-        let choice = choose(x, &ask)?;
+        let choice = match choose(x, &ask) {
+            Ok(choice) => choice,
+            Err(none) => return Err(last.unwrap_or(none)),
+        };
         let flight = Flight::begin(&generation.view, choice.endpoint(), now);
         x.record.attempt(&choice, draw);
         let failed = match attempt(x, down, (&work, &choice), (replay.take(), draw)).await {
@@ -142,12 +150,17 @@ pub async fn forward(
             Attempt::Failed(failed) => failed,
         };
         report(x, &choice, failed.outcome);
-        tried.add(choice.endpoint());
+        // A kept connection that had gone stale says nothing about its endpoint.
+        if failed.failure != Failure::ReusedConnectionClosed {
+            tried.add(choice.endpoint());
+        }
         replay = failed.replay;
         let again = again(x, &work, &failed.failure, (failed.sent, replay.is_some()));
+        let refusal = Box::new(gave_up(failed.failure, failed.broken));
         if !again {
-            return Err(Box::new(gave_up(failed.failure, failed.broken)));
+            return Err(refusal);
         }
+        last = Some(refusal);
         edge.telemetry.retry(generation, choice.region(), reason(&failed.failure));
     }
 }
@@ -342,11 +355,19 @@ fn write_head(
         drop: forwarded::dropped(x.place.info.trust),
         append: fields.get(..count).unwrap_or_default(),
         framing,
-        upgrade: head.upgrade(),
+        upgrade: upgrade(work),
     };
     write_request(head, &plan, upstream.line.outbox.space());
     upstream.line.begin_body(framing);
     upstream.line.outbox.len()
+}
+
+/// On a route without WebSocket the wish to upgrade ends at the edge.
+fn upgrade(work: &Forwarding<'_>) -> Upgrade {
+    match work.route.1.websocket {
+        WebSocket::On => work.admitted.facts.head.upgrade(),
+        WebSocket::Off => Upgrade::None,
+    }
 }
 
 /// Writes what is there of the body.
@@ -378,13 +399,18 @@ async fn wait_for_head(
     let began = clock.tick();
     let response = &mut *x.response;
     let mut relay = Relay::new(down, &mut upstream, upload, &mut x.meter);
+    let mut interim = 0;
     let broken = loop {
         match poll_fn(|cx| relay.poll_head(cx, limits, head, response)).await {
             Ok(()) => match response.status() {
-                101 if head.upgrade() == Upgrade::WebSocket => break None,
+                101 if upgrade(work) == Upgrade::WebSocket => break None,
                 101 => break Some(Broken::UnaskedUpgrade),
-                100 => {}
-                102..=199 => relay.down.inform(response, head),
+                100..=199 if interim == INTERIM_MAX => break Some(Broken::Upstream),
+                100 => interim += 1,
+                102..=199 => {
+                    interim += 1;
+                    relay.down.inform(response, head);
+                }
                 _ => break None,
             },
             Err(broken) => break Some(broken),

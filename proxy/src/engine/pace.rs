@@ -44,7 +44,7 @@ pub enum Late {
 pub struct Bounds {
     /// No rate is asked of a body for this long.
     pub body_grace: Duration,
-    /// Bytes per second after that.
+    /// Bytes per second after that; 0: no rate is asked for.
     pub body_rate: u64,
     /// From the end of the request to the head of the answer.
     pub first_byte: Duration,
@@ -108,7 +108,7 @@ impl Pace {
         }
         (self.moved, self.wait, self.uploaded) = (moved, wait, uploaded);
         let own = match wait {
-            Wait::Client => Some(self.slow_at()),
+            Wait::Client => self.slow_at(),
             Wait::UpstreamWrite | Wait::ClientWrite => Some(after(self.progress, self.bounds.stall)),
             Wait::FirstByte => Some(after(self.progress, self.bounds.first_byte)),
             Wait::Answer => self.bounds.idle.map(|idle| after(self.progress, idle)),
@@ -126,7 +126,7 @@ impl Pace {
             return Some(Late::Total);
         }
         let (due, late) = match self.wait {
-            Wait::Client => (self.slow_at(), Late::BodyRate),
+            Wait::Client => (self.slow_at()?, Late::BodyRate),
             Wait::UpstreamWrite => (after(self.progress, self.bounds.stall), Late::UpstreamWrite),
             Wait::ClientWrite => (after(self.progress, self.bounds.stall), Late::ClientWrite),
             Wait::FirstByte => (after(self.progress, self.bounds.first_byte), Late::FirstByte),
@@ -135,11 +135,11 @@ impl Pace {
         (now >= due).then_some(late)
     }
 
-    /// When the bytes that came so far are too few.
-    fn slow_at(&self) -> Tick {
-        let rate = self.bounds.body_rate.max(1);
-        let earned = Duration::from_millis(self.uploaded.saturating_mul(1_000) / rate);
-        after(self.began, self.bounds.body_grace + self.upload_paused + earned)
+    /// When the bytes that came so far are too few; never without a rate.
+    fn slow_at(&self) -> Option<Tick> {
+        let earned = self.uploaded.saturating_mul(1_000).checked_div(self.bounds.body_rate)?;
+        let patience = self.bounds.body_grace + self.upload_paused + Duration::from_millis(earned);
+        Some(after(self.began, patience))
     }
 }
 
@@ -175,6 +175,13 @@ mod tests {
         assert_eq!(pace.waits(Wait::Client, 2_048, 2_048, Tick(SECOND)), Some(Tick(12 * SECOND)));
         assert_eq!(pace.late(Tick(12 * SECOND - 1)), None);
         assert_eq!(pace.late(Tick(12 * SECOND)), Some(Late::BodyRate));
+    }
+
+    #[test]
+    fn without_a_rate_a_body_is_never_late() {
+        let mut pace = Pace::new(Bounds { body_rate: 0, ..bounds() }, Tick(0));
+        assert_eq!(pace.waits(Wait::Client, 0, 0, Tick(0)), None);
+        assert_eq!(pace.late(Tick(u64::MAX)), None);
     }
 
     #[test]

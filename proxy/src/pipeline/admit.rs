@@ -1,15 +1,17 @@
 //! Before anything leaves: access, limits, inspection, the law. The first
 //! refusal ends it.
 
+use std::sync::LazyLock;
+
 use meridian_policies::limits::{self, LimitVerdict, Quota};
 use meridian_policies::regions::Affinity;
 use meridian_policies::residency::{self, Permitted};
 use meridian_policies::{
     Classified, DataClass, Facts, McpRoute, RejectReason, Route, RouteAction,
-    RouteIndex, RouteWaf, Tick, WafMode, WebSocket, access,
+    RouteIndex, RouteLimits, RouteTimeouts, RouteWaf, Tick, WafMode, WebSocket, access,
 };
 use meridian_waf::{Part, RuleId, Verdict};
-use meridian_wire::{Known, Upgrade};
+use meridian_wire::{Known, RequestHead};
 
 use super::ids::RequestId;
 use super::refuse::Refusal;
@@ -32,16 +34,14 @@ pub struct Admitted<'a> {
     pub session: Option<&'a [u8]>,
 }
 
-/// What becomes of a request.
-pub enum Step<'a> {
-    /// To a region.
-    Forward(Box<Admitted<'a>>),
+/// What becomes of a request after its head was looked at.
+pub enum Entry<'a> {
+    /// On to its body and the law.
+    Proceed,
     /// The edge's own health.
     Health,
     /// An answer that the route states.
     Respond(u16, &'a str),
-    /// A refusal.
-    Refuse(Box<Refusal>),
 }
 
 /// What the admission found, whatever its end: for the receipt and the
@@ -72,19 +72,13 @@ pub struct Question<'a> {
     pub now: Tick,
 }
 
-/// Decides. Pure but for the limiter's counters.
-pub fn admit<'a>(ask: &Question<'a>, facts: &Facts<'a>, findings: &mut Findings) -> Step<'a> {
-    match decide(ask, facts, findings) {
-        Ok(step) => step,
-        Err(refusal) => Step::Refuse(refusal),
-    }
-}
-
-fn decide<'a>(
+/// All that the head alone decides: access, limits, inspection, the route's
+/// own answer. Pure but for the limiter's counters.
+pub fn enter<'a>(
     ask: &Question<'a>,
-    facts: &Facts<'a>,
+    facts: &Facts<'_>,
     findings: &mut Findings,
-) -> Result<Step<'a>, Box<Refusal>> {
+) -> Result<Entry<'a>, Box<Refusal>> {
     let snapshot = &ask.generation.snapshot;
     let (_, route) = ask.route;
     access::check(snapshot, facts).map_err(|denied| {
@@ -92,25 +86,34 @@ fn decide<'a>(
         Box::new(Refusal::new(RejectReason::AccessDenied, "an access rule denies it").by(rule))
     })?;
     if matches!(route.action, RouteAction::Health) {
-        return Ok(Step::Health);
+        return Ok(Entry::Health);
     }
     limit(ask, facts, findings)?;
     inspect(ask, facts, findings)?;
     match &route.action {
+        RouteAction::Deny { .. } if std::ptr::eq(route, stray()) => Ok(Entry::Proceed),
         RouteAction::Deny { status } => {
             let mut refusal =
                 Refusal::new(RejectReason::AccessDenied, "the route denies it").by(route.id.as_str());
             refusal.status = *status;
-            return Err(Box::new(refusal));
+            Err(Box::new(refusal))
         }
-        RouteAction::Respond { status, body } => return Ok(Step::Respond(*status, body)),
-        RouteAction::Forward | RouteAction::Health => {}
+        RouteAction::Respond { status, body } => Ok(Entry::Respond(*status, body)),
+        RouteAction::Forward | RouteAction::Health => {
+            origin(ask, facts)?;
+            Ok(Entry::Proceed)
+        }
     }
-    origin(ask, facts)?;
-    if facts.head.upgrade() == Upgrade::WebSocket && route.websocket == WebSocket::Off {
-        let detail = "the route takes no WebSocket";
-        return Err(Box::new(Refusal::new(RejectReason::AccessDenied, detail).by(route.id.as_str())));
-    }
+}
+
+/// The law: which regions may have it, once everything about it is known.
+pub fn permit<'a>(
+    ask: &Question<'a>,
+    facts: &Facts<'a>,
+    findings: &mut Findings,
+) -> Result<Admitted<'a>, Box<Refusal>> {
+    let snapshot = &ask.generation.snapshot;
+    let (_, route) = ask.route;
     let classified = residency::classify(snapshot, route, facts);
     findings.class = Some(classified);
     let permitted = residency::eligible(snapshot, route, facts, classified).map_err(|law| {
@@ -122,14 +125,52 @@ fn decide<'a>(
         Some(id) => session::open(id),
         None => (None, None),
     };
-    Ok(Step::Forward(Box::new(Admitted {
+    Ok(Admitted {
         id: ask.id,
         facts: *facts,
         class: classified.class,
         permitted,
         affinity,
         session,
-    })))
+    })
+}
+
+/// The same for a request that no route takes: whoever probes for paths is
+/// limited and inspected like everybody else.
+pub fn enter_stray(ask: &Question<'_>, facts: &Facts<'_>, findings: &mut Findings) -> Refusal {
+    match enter(ask, facts, findings) {
+        Err(refusal) => *refusal,
+        Ok(_) => no_route(ask.generation, facts.head),
+    }
+}
+
+/// Stands in for a route where there is none.
+pub fn stray() -> &'static Route {
+    static STRAY: LazyLock<Route> = LazyLock::new(|| Route {
+        id: "none".to_owned(),
+        action: RouteAction::Deny { status: RejectReason::NoRoute.status() },
+        data_class: None,
+        mcp: McpRoute::Off,
+        body_limit: 0,
+        timeouts: RouteTimeouts::default(),
+        regions: None,
+        waf: RouteWaf::On,
+        limits: RouteLimits::On,
+        websocket: WebSocket::Off,
+    });
+    &STRAY
+}
+
+/// No route takes the request: because of its method, or at all.
+fn no_route(generation: &Generation, head: &RequestHead) -> Refusal {
+    let methods = generation.snapshot.methods_elsewhere(head);
+    if methods.is_empty() {
+        return Refusal::new(RejectReason::NoRoute, "no route matches host and path");
+    }
+    let detail = "the route takes other methods: see Allow";
+    let mut refusal = Refusal::new(RejectReason::MethodNotAllowed, detail);
+    refusal.allow = Some(methods.join(", "));
+    refusal
 }
 
 fn limit(

@@ -34,7 +34,8 @@ pub struct Record<'a> {
     started_unix_ms: u64,
     client: IpAddr,
     location: Location,
-    findings: Findings,
+    quota: Option<Quota>,
+    waf_noted: bool,
     class: DataClass,
     region: Option<RegionIndex>,
     endpoint: Option<EndpointIndex>,
@@ -70,7 +71,8 @@ impl<'a> Record<'a> {
             started_unix_ms: Clock::unix_ms(),
             client: place.info.peer.ip(),
             location: Location::unknown(UnknownReason::NotFound),
-            findings: Findings::default(),
+            quota: None,
+            waf_noted: false,
             class: DataClass::Tier3Operational,
             region: None,
             endpoint: None,
@@ -89,25 +91,31 @@ impl<'a> Record<'a> {
         self.location = location;
     }
 
-    /// What the admission found.
-    pub fn found(&mut self, facts: &Facts<'_>, route: RouteIndex, findings: Findings) {
+    /// What the admission has found so far.
+    pub fn found(&mut self, facts: &Facts<'_>, route: RouteIndex, findings: &Findings) {
+        self.receipt.route = Some(route);
+        self.strayed(facts, findings);
+    }
+
+    /// The same, where no route matches.
+    pub fn strayed(&mut self, facts: &Facts<'_>, findings: &Findings) {
         if let Some(classified) = findings.class {
             self.class = classified.class;
         }
-        if let Some((rule, _)) = findings.waf {
+        if let (Some((rule, _)), false) = (findings.waf, self.waf_noted) {
+            self.waf_noted = true;
             self.place.edge.telemetry.waf_hit(rule.as_str());
             self.receipt.rules.add(RuleFamily::Waf, rule.as_str());
         }
-        self.receipt.route = Some(route);
         self.receipt.method = facts.head.method();
         self.receipt.classified = findings.class;
         self.receipt.limit = findings.limit;
-        self.findings = findings;
+        self.quota = findings.quota;
     }
 
     /// What is left of the client's limits.
     pub fn quota(&self) -> Option<&Quota> {
-        self.findings.quota.as_ref()
+        self.quota.as_ref()
     }
 
     /// What the law allows.

@@ -27,6 +27,8 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
     /// The limit that refused.
     pub limit: Option<LimitRefusal>,
+    /// Methods that the route takes, for `Allow`.
+    pub allow: Option<String>,
     /// JSON-RPC code, where the protocol has one of its own.
     pub code: Option<i32>,
 }
@@ -41,6 +43,7 @@ impl Refusal {
             rule: None,
             retry_after: None,
             limit: None,
+            allow: None,
             code: None,
         }
     }

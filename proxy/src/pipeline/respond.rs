@@ -60,6 +60,9 @@ pub fn refusal(head: &mut ResponseHead, extra: &mut Extra, refusal: &Refusal, bo
     if let Some(seconds) = refusal.retry_after_seconds() {
         extra.add("retry-after", |text| decimal(text, seconds));
     }
+    if let Some(methods) = &refusal.allow {
+        extra.push("allow", methods.as_bytes());
+    }
     if refusal.reason == RejectReason::Unauthorized {
         extra.push("www-authenticate", b"Bearer");
     }

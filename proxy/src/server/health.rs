@@ -27,6 +27,8 @@ pub(super) async fn probe(edge: Arc<Edge>) {
     let checks = Arc::new(Semaphore::new(CHECKS_MAX));
     loop {
         let generation = edge.generation();
+        // Receipts keep their names after a reload.
+        edge.telemetry.adopt(&generation);
         for index in 0..generation.snapshot.endpoints().len() {
             let Ok(index) = u32::try_from(index) else { break };
             let endpoint = EndpointIndex(index);

@@ -237,9 +237,11 @@ fn response(head: &ResponseHead, plan: &ResponsePlan<'_>) -> Result<http::Respon
         BodyFraming::Length(length) => {
             map.insert(http::header::CONTENT_LENGTH, HeaderValue::from(length));
         }
-        // HEAD and 304 keep the length that the backend stated.
+        // HEAD and 304 keep the length that the backend stated; 204 has none
+        // (RFC 9110, 8.6).
         BodyFraming::None => {
-            if let Some(value) = head.first(Known::ContentLength) {
+            let stated = head.first(Known::ContentLength).filter(|_| head.status() != 204);
+            if let Some(value) = stated {
                 let value = HeaderValue::from_bytes(value).map_err(|_| ())?;
                 map.insert(http::header::CONTENT_LENGTH, value);
             }
@@ -251,7 +253,7 @@ fn response(head: &ResponseHead, plan: &ResponsePlan<'_>) -> Result<http::Respon
 
 fn trailer_map(trailers: &Trailers) -> Option<http::HeaderMap> {
     let mut map = http::HeaderMap::new();
-    for field in trailers.fields() {
+    for field in trailers.forwarded() {
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
         map.append(name, HeaderValue::from_bytes(field.value).ok()?);
     }

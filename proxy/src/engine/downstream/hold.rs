@@ -2,7 +2,7 @@
 //!
 //! The crate flushes after each DATA frame; one TLS record and one write a
 //! frame. Here frames gather until the connection has nothing more to do
-//! (`notes`: 1.00 writes a request become 0.15). Reads pass a flood guard.
+//! (1.00 writes a request become 0.15). Reads pass a flood guard.
 
 use std::io;
 use std::pin::Pin;

@@ -1,6 +1,6 @@
 //! Names to addresses, addresses to connections.
 //!
-//! Promises: a name is asked for at most once in [`FRESH`], and an old answer
+//! Promises: a name is asked for at most once in ten seconds, and an old answer
 //! serves when the resolver fails. Refuses: waiting in the request path for
 //! anything but the connection itself once a name is known.
 

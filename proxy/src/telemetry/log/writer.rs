@@ -166,7 +166,9 @@ impl Writer {
 impl Shared {
     /// Takes what a buffer holds and leaves it an empty one.
     fn take(&self, batch: &mut Batch) -> Batch {
-        let bytes = locked(&self.spare).pop().unwrap_or_default();
+        // A little more than a full one: the last line makes it so.
+        let bytes = locked(&self.spare).pop();
+        let bytes = bytes.unwrap_or_else(|| Vec::with_capacity(BATCH_BYTES + BATCH_BYTES / 8));
         std::mem::replace(batch, Batch { bytes, lines: 0 })
     }
 
