@@ -26,17 +26,40 @@ const fn needs_care(byte: u8) -> bool {
 }
 
 /// Appends bytes as the inside of a JSON string.
+#[inline]
 pub(super) fn escape(bytes: &[u8], out: &mut Vec<u8>) {
-    // Looking at every byte is cheaper than stopping early: it is done
-    // sixteen at a time.
-    if bytes
-        .iter()
-        .fold(false, |odd, byte| odd | needs_care(*byte))
-    {
-        escape_odd(bytes, out);
-    } else {
+    if is_plain(bytes) {
         out.extend_from_slice(bytes);
+    } else {
+        escape_odd(bytes, out);
     }
+}
+
+/// True when no byte needs care. Eight at a time; the last eight may overlap
+/// those before.
+fn is_plain(bytes: &[u8]) -> bool {
+    let (words, _) = bytes.as_chunks::<8>();
+    match bytes.last_chunk::<8>() {
+        Some(last) => !words.iter().chain([last]).any(|word| any_needs_care(*word)),
+        None => !bytes.iter().any(|byte| needs_care(*byte)),
+    }
+}
+
+/// Whether any of eight bytes needs care, by the usual tests of a word for a
+/// byte that is zero, or less than a bound ("Bit Twiddling Hacks").
+const fn any_needs_care(bytes: [u8; 8]) -> bool {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES << 7;
+    let word = u64::from_le_bytes(bytes);
+    let quote = word ^ (ONES * b'"' as u64);
+    let backslash = word ^ (ONES * b'\\' as u64);
+    let delete = word ^ (ONES * 0x7f);
+    let found = (word.wrapping_sub(ONES * 0x20) & !word)
+        | (quote.wrapping_sub(ONES) & !quote)
+        | (backslash.wrapping_sub(ONES) & !backslash)
+        | (delete.wrapping_sub(ONES) & !delete)
+        | word;
+    found & HIGH != 0
 }
 
 #[cold]
@@ -107,15 +130,25 @@ fn digits<const N: usize>(value: u64) -> [u8; N] {
 pub(super) fn address(value: IpAddr, out: &mut Vec<u8>) {
     match value {
         IpAddr::V4(v4) => {
-            for (place, octet) in v4.octets().into_iter().enumerate() {
-                if place > 0 {
-                    out.push(b'.');
-                }
-                decimal(u64::from(octet), out);
+            let [first, rest @ ..] = v4.octets();
+            octet(first, out);
+            for part in rest {
+                out.push(b'.');
+                octet(part, out);
             }
         }
         // The shortening of RFC 5952 is the library's; it costs more and is rarer.
         IpAddr::V6(v6) => out.extend_from_slice(v6.to_string().as_bytes()),
+    }
+}
+
+#[inline]
+fn octet(value: u8, out: &mut Vec<u8>) {
+    let [hundreds, tens, ones] = [value / 100, value / 10 % 10, value % 10].map(|n| b'0' + n);
+    match value {
+        100.. => out.extend_from_slice(&[hundreds, tens, ones]),
+        10.. => out.extend_from_slice(&[tens, ones]),
+        _ => out.push(ones),
     }
 }
 
@@ -158,10 +191,12 @@ fn civil(days: u64) -> (u64, u64, u64) {
 
 /// Appends seconds with microseconds and an `s`: protobuf's JSON duration.
 pub(super) fn seconds(micros: u64, out: &mut Vec<u8>) {
-    decimal(micros / 1_000_000, out);
-    out.push(b'.');
-    out.extend_from_slice(&digits::<6>(micros % 1_000_000));
-    out.push(b's');
+    let whole = micros / 1_000_000;
+    if whole >= 10 {
+        decimal(whole / 10, out);
+    }
+    let ([ones], [d1, d2, d3, d4, d5, d6]) = (digits(whole), digits(micros % 1_000_000));
+    out.extend_from_slice(&[ones, b'.', d1, d2, d3, d4, d5, d6, b's']);
 }
 
 #[cfg(test)]
@@ -200,7 +235,9 @@ mod tests {
     #[test]
     fn durations_are_seconds() {
         assert_eq!(written(|out| seconds(0, out)), "0.000000s");
+        assert_eq!(written(|out| seconds(9_000_001, out)), "9.000001s");
         assert_eq!(written(|out| seconds(12_345_678, out)), "12.345678s");
+        assert_eq!(written(|out| seconds(3_600_000_000, out)), "3600.000000s");
     }
 
     #[test]
@@ -222,6 +259,22 @@ mod tests {
         assert_eq!(written(|out| text(b"12345", 4, out)), "1234…");
         assert_eq!(written(|out| text(b"1234", 4, out)), "1234");
         assert_eq!(written(|out| text("aä".as_bytes(), 2, out)), "a\u{fffd}…");
+    }
+
+    #[test]
+    fn a_byte_that_needs_care_is_found_wherever_it_stands() {
+        for (length, place) in (1..=20).flat_map(|length| (0..length).map(move |at| (length, at))) {
+            for byte in 0..=u8::MAX {
+                let mut bytes = vec![b'a'; length];
+                bytes[place] = byte;
+                assert_eq!(
+                    is_plain(&bytes),
+                    !needs_care(byte),
+                    "{byte} at {place} of {length}"
+                );
+            }
+        }
+        assert!(is_plain(b""));
     }
 
     proptest! {
