@@ -5,8 +5,8 @@
 //! reload is one swap. Refuses: any state that belongs to a request.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use meridian_geo::Locator;
@@ -64,18 +64,19 @@ pub struct Generation {
 /// Monotonic time since the process started, and wall time.
 #[derive(Clone, Debug)]
 pub struct Clock {
-    origin: Instant,
+    /// Nanoseconds of the machine's monotonic clock.
+    origin: u64,
 }
 
 impl Clock {
     /// A clock whose zero is now.
     pub fn start() -> Self {
-        Self { origin: Instant::now() }
+        Self { origin: monotonic() }
     }
 
     /// Nanoseconds since [`Clock::start`]; saturates after 584 years.
     pub fn tick(&self) -> Tick {
-        Tick(u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX))
+        Tick(monotonic().saturating_sub(self.origin))
     }
 
     /// Milliseconds since 1970; 0 when the machine's clock is before that.
@@ -84,6 +85,13 @@ impl Clock {
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
+}
+
+/// One call into the vDSO, without `Instant`'s arithmetic.
+fn monotonic() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let nanos = u64::try_from(now.tv_nsec).unwrap_or(0);
+    u64::try_from(now.tv_sec).unwrap_or(0).saturating_mul(1_000_000_000).saturating_add(nanos)
 }
 
 /// Where the process stands between start and exit.
@@ -114,6 +122,7 @@ impl Phase {
 /// The phases of the process and the count of open exchanges.
 pub struct Lifecycle {
     phase: AtomicU8,
+    cutting: AtomicBool,
     busy: AtomicUsize,
     draining: watch::Sender<bool>,
 }
@@ -129,6 +138,7 @@ impl Lifecycle {
     pub fn new() -> Self {
         Self {
             phase: AtomicU8::new(0),
+            cutting: AtomicBool::new(false),
             busy: AtomicUsize::new(0),
             draining: watch::channel(false).0,
         }
@@ -166,6 +176,17 @@ impl Lifecycle {
             self.draining.send_replace(true);
             crate::engine::deadlines::wake_all();
         }
+    }
+
+    /// The drain's bound has passed: what is still open ends now.
+    pub fn cut(&self) {
+        self.cutting.store(true, Ordering::Release);
+        crate::engine::deadlines::wake_all();
+    }
+
+    /// True from [`Lifecycle::cut`] on.
+    pub fn cutting(&self) -> bool {
+        self.cutting.load(Ordering::Relaxed)
     }
 
     /// The last phase.

@@ -37,8 +37,8 @@ use crate::settings::{AdminBind, Listener, Settings};
 pub use self::app::{Connections, Refused};
 use self::app::{App, ListenerContext};
 
-/// How long the last bytes may take after the drain is over.
-const LAST_BYTES: Duration = Duration::from_millis(100);
+/// How long what is cut at the end of the drain may take to say so.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// A socket that could not be bound, or a certificate that could not be used.
 #[derive(Debug)]
@@ -186,10 +186,10 @@ impl ShutdownSignalWatch for Stop {
     async fn recv(&self) -> ShutdownSignal {
         self.edge.lifecycle.wait_drain().await;
         let bound = self.edge.settings.timeouts.drain;
-        self.edge.lifecycle.wait_idle(bound).await;
-        // What is left is cut by the deadline of the drain; the answers that
-        // ended just now still lie in the sockets' buffers, which outlive us.
-        tokio::time::sleep(LAST_BYTES).await;
+        if !self.edge.lifecycle.wait_idle(bound).await {
+            self.edge.lifecycle.cut();
+            self.edge.lifecycle.wait_idle(LAST_WORDS).await;
+        }
         ShutdownSignal::FastShutdown
     }
 }

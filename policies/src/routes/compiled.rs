@@ -1,7 +1,6 @@
 //! Raw routes to a table.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use super::matching::{HostPattern, MethodSet, PathPattern};
 use super::raw::{RawAction, RawRoute, RawRoutes, RawTimeouts};
@@ -214,7 +213,7 @@ fn timeouts(raw: &RawTimeouts, ctx: &mut CompileContext<'_>) -> RouteTimeouts {
         Some(span.value.0)
     };
     RouteTimeouts {
-        first_byte: read(raw.first_byte).unwrap_or(Duration::from_secs(30)),
+        first_byte: read(raw.first_byte),
         total: read(raw.total),
         idle: read(raw.idle),
     }

@@ -73,8 +73,8 @@ pub enum RouteAction {
 #[derive(Copy, Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct RouteTimeouts {
     /// From the request's end (or first attempt) to the first byte of the
-    /// answer; default 30 s.
-    pub first_byte: Duration,
+    /// answer; `None`: what the static file says, 30 s by default.
+    pub first_byte: Option<Duration>,
     /// For the whole exchange; default none, as streams may last.
     pub total: Option<Duration>,
     /// Without a byte in either direction; default none.
@@ -84,7 +84,7 @@ pub struct RouteTimeouts {
 impl Default for RouteTimeouts {
     fn default() -> Self {
         Self {
-            first_byte: Duration::from_secs(30),
+            first_byte: None,
             total: None,
             idle: None,
         }

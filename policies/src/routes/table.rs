@@ -147,7 +147,7 @@ impl RouteTable {
                 "mcp": route.mcp,
                 "body_limit": route.body_limit,
                 "timeouts_s": {
-                    "first_byte": route.timeouts.first_byte.as_secs_f64(),
+                    "first_byte": route.timeouts.first_byte.map(|span| span.as_secs_f64()),
                     "total": route.timeouts.total.map(|t| t.as_secs_f64()),
                     "idle": route.timeouts.idle.map(|t| t.as_secs_f64()),
                 },

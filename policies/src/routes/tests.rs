@@ -122,7 +122,7 @@ fn every_key_of_a_route_has_its_effect() {
     assert_eq!((all.body_limit, all.websocket), (1_024, WebSocket::On));
     let secs = Duration::from_secs;
     let timeouts = RouteTimeouts {
-        first_byte: secs(5),
+        first_byte: Some(secs(5)),
         total: Some(secs(60)),
         idle: Some(Duration::from_millis(300)),
     };

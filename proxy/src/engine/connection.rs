@@ -29,6 +29,9 @@ use crate::telemetry::{CloseReason, Protocol, Transport};
 /// How long the rest of a request that is not wanted is still read, so that
 /// the answer is not lost to a reset.
 const LINGER: Duration = Duration::from_secs(1);
+/// How long a new connection may wait with its first request once the drain
+/// has begun.
+const FIRST_AT_DRAIN: Duration = Duration::from_secs(1);
 /// How much of it.
 const LINGER_BYTES: usize = 256 * 1024;
 /// Streams of one connection (RFC 9113, 5.1.2 suggests at least 100).
@@ -122,8 +125,12 @@ async fn wait(
     let patience = if served == 0 { timeouts.head } else { timeouts.idle };
     deadline.arm(edge.clock.tick() + patience);
     poll_fn(|cx| {
-        if edge.lifecycle.draining() && served > 0 {
-            return Poll::Ready(Err(CloseReason::Drained));
+        if edge.lifecycle.draining() {
+            // A new connection has its first request on the way, most likely.
+            if served > 0 || edge.lifecycle.cutting() {
+                return Poll::Ready(Err(CloseReason::Drained));
+            }
+            deadline.arm_sooner(edge.clock.tick() + FIRST_AT_DRAIN);
         }
         match connection.line.poll_fill(cx) {
             Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(CloseReason::Client)),

@@ -74,6 +74,11 @@ impl Deadline {
         self.entry.due.store(at.0, Ordering::Relaxed);
     }
 
+    /// Due at `at`, unless it is sooner already.
+    pub fn arm_sooner(&mut self, at: Tick) {
+        self.entry.due.fetch_min(at.0, Ordering::Relaxed);
+    }
+
     /// Never due.
     pub fn disarm(&mut self) {
         self.arm(Tick(NEVER));

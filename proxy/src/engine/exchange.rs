@@ -17,7 +17,7 @@ use super::downstream::side::Downstream;
 use super::forward::{Forwarding, Served, forward};
 use super::line::{Body, BodyError};
 use super::pace::{Bounds, Pace, Wait};
-use super::relay::{Broken, Meter};
+use super::relay::{Broken, Meter, Waited};
 use super::scratch::Scratch;
 use crate::edge::{Edge, Generation};
 use crate::pipeline::admit::{self, Entry, Findings, Question};
@@ -81,6 +81,9 @@ pub async fn run(
             deadline,
             pace: Pace::new(bounds, now),
             clock: &edge.clock,
+            lifecycle: &edge.lifecycle,
+            now,
+            waited: Waited::Never,
             bytes_in: 0,
             bytes_out: 0,
             body_limit: 0,
@@ -290,7 +293,7 @@ impl<'a> Exchange<'a, '_> {
     /// The route's bounds replace the process's.
     fn apply(&mut self, (_, route): (RouteIndex, &Route)) {
         let mut bounds = Bounds::new(&self.place.edge.settings.timeouts);
-        bounds.first_byte = route.timeouts.first_byte;
+        bounds.first_byte = route.timeouts.first_byte.unwrap_or(bounds.first_byte);
         bounds.idle = route.timeouts.idle;
         bounds.total = route.timeouts.total.or(bounds.total);
         self.meter.pace = Pace::new(bounds, self.record.started);
@@ -424,16 +427,13 @@ impl<'a> Exchange<'a, '_> {
         let silent = head.method() == Method::Head || matches!(self.record.status, 204 | 304);
         respond::from_edge(self.extra, body.len(), silent);
         let persistence = self.persistence(down, head);
-        let (fields, count) = self.extra.slices();
         let framing = if silent { BodyFraming::None } else { BodyFraming::Length(body.len() as u64) };
-        let plan = ResponsePlan {
-            to: head.version(),
-            drop: meridian_wire::KnownSet::EMPTY,
-            append: fields.get(..count).unwrap_or_default(),
-            framing,
-            connection: persistence,
-        };
-        down.respond(self.response, &plan);
+        let (to, drop) = (head.version(), meridian_wire::KnownSet::EMPTY);
+        let response = &*self.response;
+        self.extra.with(|append| {
+            let plan = ResponsePlan { to, drop, append, framing, connection: persistence };
+            down.respond(response, &plan);
+        });
         let body = if silent { &[] } else { body };
         self.meter.bytes_out += body.len() as u64;
         if down.send(body).is_err() || down.finish(None).is_err() {

@@ -117,9 +117,9 @@ pub async fn forward(
     let mut last = None;
     edge.budget.note_request(x.record.started);
     loop {
-        let (now, draw) = (edge.clock.tick(), ids::draw());
+        let (now, draw) = (x.meter.now, ids::draw());
         let ask = Ask {
-            facts: &work.admitted.facts,
+            facts: work.admitted.facts,
             permitted: &work.admitted.permitted,
             tried: &tried,
             affinity: work.admitted.affinity,
@@ -149,6 +149,7 @@ pub async fn forward(
             }
             Attempt::Failed(failed) => failed,
         };
+        x.meter.now = edge.clock.tick();
         report(x, &choice, failed.outcome);
         // A kept connection that had gone stale says nothing about its endpoint.
         if failed.failure != Failure::ReusedConnectionClosed {
@@ -186,7 +187,7 @@ fn again(
     let kept = sent == Sent::Nothing || replayable;
     let ask = RetryAsk {
         route: work.route.1,
-        facts: &work.admitted.facts,
+        facts: work.admitted.facts,
         failure: *failure,
         sent,
         replayable: if kept { retry::Replayable::Yes } else { retry::Replayable::No },
@@ -242,7 +243,7 @@ fn report(x: &mut Exchange<'_, '_>, choice: &Choice, outcome: AttemptOutcome) {
         &generation.snapshot,
         choice.endpoint(),
         &report,
-        edge.clock.tick(),
+        x.meter.now,
     );
     if let Some(event) = event {
         events::endpoint(edge, generation, &event);
@@ -253,12 +254,11 @@ fn report(x: &mut Exchange<'_, '_>, choice: &Choice, outcome: AttemptOutcome) {
 async fn connection(
     x: &mut Exchange<'_, '_>,
     choice: &Choice,
-    draw: u64,
+    (draw, now): (u64, Tick),
 ) -> Result<Box<Upstream>, io::Error> {
     let endpoint = x.generation.snapshot.endpoint(choice.endpoint());
     let tag = endpoint_tag(endpoint);
     let edge = x.place.edge;
-    let now = edge.clock.tick();
     x.record.connect = None;
     if let Some(upstream) = pool::take(tag, now) {
         return Ok(upstream);
@@ -270,7 +270,9 @@ async fn connection(
     };
     edge.telemetry.upstream_connect(x.generation, choice.region(), result);
     let stream = connected?;
-    x.record.connect = Some(edge.clock.tick().saturating_sub(now));
+    let connected = edge.clock.tick();
+    x.meter.now = connected;
+    x.record.connect = Some(connected.saturating_sub(now));
     Ok(Upstream::new(stream, tag))
 }
 
@@ -303,7 +305,7 @@ async fn attempt(
     (work, choice): (&Forwarding<'_>, &Choice),
     (replay, draw): (Option<Replay>, u64),
 ) -> Attempt {
-    let mut upstream = match connection(x, choice, draw).await {
+    let mut upstream = match connection(x, choice, (draw, x.meter.now)).await {
         Ok(upstream) => upstream,
         Err(error) => {
             let outcome = match error.kind() {
@@ -345,19 +347,16 @@ fn write_head(
     x.extra.clear();
     let snapshot = &x.generation.snapshot;
     forwarded::add(x.extra, x.place.info, (snapshot, choice), work.admitted);
-    let (fields, count) = x.extra.slices();
     let framing = match (work.held, head.framing()) {
         (HeldBack::Whole, _) => BodyFraming::Length(work.body.len() as u64),
         (_, BodyFraming::UntilClose) => BodyFraming::None,
         (_, framing) => framing,
     };
-    let plan = RequestPlan {
-        drop: forwarded::dropped(x.place.info.trust),
-        append: fields.get(..count).unwrap_or_default(),
-        framing,
-        upgrade: upgrade(work),
-    };
-    write_request(head, &plan, upstream.line.outbox.space());
+    let drop = forwarded::dropped(x.place.info.trust);
+    x.extra.with(|append| {
+        let plan = RequestPlan { drop, append, framing, upgrade: upgrade(work) };
+        write_request(head, &plan, upstream.line.outbox.space());
+    });
     upstream.line.begin_body(framing);
     upstream.line.outbox.len()
 }
@@ -396,7 +395,7 @@ async fn wait_for_head(
     let head = work.admitted.facts.head;
     let limits = &x.place.edge.settings.limits.head;
     let clock = &x.place.edge.clock;
-    let began = clock.tick();
+    let began = x.meter.now;
     let response = &mut *x.response;
     let mut relay = Relay::new(down, &mut upstream, upload, &mut x.meter);
     let mut interim = 0;
@@ -419,7 +418,12 @@ async fn wait_for_head(
     let (upload, replayable) = (relay.upload, relay.replayable);
     match broken {
         None => {
-            x.record.upstream_first_byte = Some(clock.tick().saturating_sub(began));
+            if upload == Upload::Sent && replayable == Replayable::Lost {
+                // Only the end of the request: nothing to send again.
+                upstream.line.outbox.clear();
+            }
+            x.meter.now = clock.tick();
+            x.record.upstream_first_byte = Some(x.meter.now.saturating_sub(began));
             Attempt::Answered(upstream, upload, written)
         }
         Some(broken) => failed(upstream, broken, (upload, replayable, written)),
@@ -436,6 +440,7 @@ fn failed(
         Broken::ClientGone
         | Broken::ClientMalformed(_)
         | Broken::TooLarge
+        | Broken::Drained
         | Broken::Late(Late::BodyRate | Late::ClientWrite | Late::Total) => {
             return Attempt::Over(broken);
         }
@@ -452,8 +457,7 @@ fn failed(
             (Failure::FirstByteTimeout, AttemptOutcome::TimedOut)
         }
     };
-    let whole = matches!(upload, Upload::Gathered | Upload::Sent)
-        && replayable == Replayable::Whole;
+    let whole = upload != Upload::Open && replayable == Replayable::Whole;
     let replay =
         whole.then(|| Replay { outbox: std::mem::take(&mut upstream.line.outbox), head });
     Attempt::Failed(Box::new(Failed {
@@ -504,8 +508,8 @@ async fn answer(
     let served = match relayed {
         Ok(()) => {
             if sent {
-                let edge = x.place.edge;
-                pool::give(upstream, edge.clock.tick() + edge.settings.timeouts.upstream_idle);
+                let idle = x.place.edge.settings.timeouts.upstream_idle;
+                pool::give(upstream, x.meter.now + idle);
             }
             Served::Answered(persistence)
         }
@@ -553,7 +557,11 @@ fn begin_answer(
 ) -> Persistence {
     let head = work.admitted.facts.head;
     let upstream = &mut answered.upstream;
-    upstream.line.outbox.clear();
+    match answered.upload {
+        // What still waits there is the request's.
+        Upload::Open | Upload::Gathered => {}
+        Upload::Sent | Upload::Refused => upstream.line.outbox.clear(),
+    }
     upstream.expect_body(x.response);
     let snapshot = &x.generation.snapshot;
     let session = x.response.first(Known::McpSessionId).map(|id| (upstream.tag, id));
@@ -571,15 +579,12 @@ fn begin_answer(
     } else {
         x.persistence(down, head)
     };
-    let (fields, count) = x.extra.slices();
-    let plan = ResponsePlan {
-        to: head.version(),
-        drop: if session.is_some() { respond::DROPPED_WITH_SESSION } else { respond::DROPPED },
-        append: fields.get(..count).unwrap_or_default(),
-        framing,
-        connection: persistence,
-    };
-    down.respond(x.response, &plan);
+    let drop = if session.is_some() { respond::DROPPED_WITH_SESSION } else { respond::DROPPED };
+    let to = head.version();
+    let response = &*x.response;
+    x.extra.with(|append| {
+        down.respond(response, &ResponsePlan { to, drop, append, framing, connection: persistence });
+    });
     persistence
 }
 

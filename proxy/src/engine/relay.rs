@@ -7,7 +7,7 @@
 
 use std::task::{Context, Poll};
 
-use meridian_policies::RejectReason;
+use meridian_policies::{RejectReason, Tick};
 use meridian_wire::{HeadLimits, RequestHead, ResponseHead};
 
 use super::deadlines::Deadline;
@@ -15,7 +15,7 @@ use super::downstream::side::Downstream;
 use super::line::{Body, BodyError};
 use super::pace::{Late, Pace, Wait};
 use super::upstream::h1::{HeadError, Upstream};
-use crate::edge::Clock;
+use crate::edge::{Clock, Lifecycle};
 use crate::pipeline::refuse::Refusal;
 use crate::telemetry::{CloseReason, End, ExpiredDeadline as Which};
 
@@ -38,6 +38,8 @@ pub enum Broken {
     UnaskedUpgrade,
     /// A deadline passed.
     Late(Late),
+    /// The drain's bound has passed.
+    Drained,
 }
 
 /// How far the request has gone up.
@@ -53,6 +55,15 @@ pub enum Upload {
     Refused,
 }
 
+/// Whether an exchange has waited before.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub enum Waited {
+    /// It is new.
+    Never,
+    /// It has.
+    Before,
+}
+
 /// Counters and deadlines of one exchange.
 pub struct Meter<'a> {
     /// Wakes the exchange when it is late.
@@ -61,6 +72,12 @@ pub struct Meter<'a> {
     pub pace: Pace,
     /// The process's clock.
     pub clock: &'a Clock,
+    /// The process's phases.
+    pub lifecycle: &'a Lifecycle,
+    /// When it was read last.
+    pub now: Tick,
+    /// The exchange has waited since.
+    pub waited: Waited,
     /// Bytes of the request's body so far.
     pub bytes_in: u64,
     /// Bytes of the answer's body so far.
@@ -99,6 +116,7 @@ impl Broken {
             Self::Late(Late::ClientWrite | Late::Idle | Late::Total) => {
                 (RejectReason::UpstreamTimeout, "the exchange took too long")
             }
+            Self::Drained => (RejectReason::Draining, "the edge is going away"),
         };
         Some(Refusal::new(reason, detail))
     }
@@ -111,6 +129,7 @@ impl Broken {
             Self::Closed | Self::Upstream | Self::UpstreamMalformed(_) | Self::UnaskedUpgrade => {
                 End::UpstreamBroke
             }
+            Self::Drained => End::Drained,
             Self::Late(late) => End::TimedOut(match late {
                 Late::BodyRate => Which::Body,
                 Late::UpstreamWrite | Late::FirstByte => Which::FirstByte,
@@ -135,6 +154,7 @@ impl Broken {
                 CloseReason::UpstreamBroke
             }
             Self::Late(Late::Total) => CloseReason::TotalTimeout,
+            Self::Drained => CloseReason::Drained,
         }
     }
 }
@@ -148,8 +168,12 @@ impl Meter<'_> {
 
     /// Looks whether the exchange is late.
     pub fn check(&mut self, cx: &Context<'_>) -> Result<(), Broken> {
+        if self.lifecycle.cutting() {
+            return Err(Broken::Drained);
+        }
         if self.deadline.expired(cx) {
-            if let Some(late) = self.pace.late(self.clock.tick()) {
+            self.now = self.clock.tick();
+            if let Some(late) = self.pace.late(self.now) {
                 return Err(Broken::Late(late));
             }
         }
@@ -158,7 +182,12 @@ impl Meter<'_> {
 
     /// The exchange waits: arms its deadline.
     pub fn waits(&mut self, wait: Wait) {
-        let now = self.clock.tick();
+        // The first wait comes right after the clock was read.
+        if self.waited == Waited::Before {
+            self.now = self.clock.tick();
+        }
+        self.waited = Waited::Before;
+        let now = self.now;
         let moved = self.bytes_in + self.bytes_out;
         match self.pace.waits(wait, moved, self.bytes_in, now) {
             Some(due) => self.deadline.arm(due),
@@ -301,6 +330,9 @@ impl<'a, 'd, 'm> Relay<'a, 'd, 'm> {
                 Poll::Pending => return Ok(Some(Wait::UpstreamWrite)),
                 Poll::Ready(Err(_)) => {
                     // It may have answered before it stopped reading.
+                    if self.upload == Upload::Open {
+                        self.replayable = Replayable::Lost;
+                    }
                     self.upload = Upload::Refused;
                     self.up.reusable = false;
                     return Ok(None);

@@ -45,7 +45,6 @@ pub struct Tunnel<'a> {
     backend_closed: bool,
     progress: Tick,
     moved: u64,
-    draining_since: Option<Tick>,
 }
 
 /// How one direction stands.
@@ -75,7 +74,6 @@ impl<'a> Tunnel<'a> {
             backend_closed: false,
             progress: edge.clock.tick(),
             moved: 0,
-            draining_since: None,
         }
     }
 
@@ -115,30 +113,18 @@ impl<'a> Tunnel<'a> {
             (_, Flow::Blocked) => (Some(self.progress + stall), Tunnelled::ClientGone),
             (_, _) => (None, Tunnelled::Complete),
         };
-        let drained = self.drained(now);
-        if drained.is_some_and(|at| now >= at) {
+        if self.edge.lifecycle.cutting() {
             return Poll::Ready(Tunnelled::Drained);
         }
         let expired = deadline.expired(cx);
         if expired && due.is_some_and(|due| now >= due) {
             return Poll::Ready(ended);
         }
-        match (due, drained) {
-            (None, None) => deadline.disarm(),
-            (Some(at), None) | (None, Some(at)) => deadline.arm(at),
-            (Some(due), Some(drained)) => deadline.arm(due.min(drained)),
+        match due {
+            None => deadline.disarm(),
+            Some(due) => deadline.arm(due),
         }
         Poll::Pending
-    }
-
-    /// When the drain cuts this tunnel: a little before the process ends.
-    fn drained(&mut self, now: Tick) -> Option<Tick> {
-        if !self.edge.lifecycle.draining() {
-            return None;
-        }
-        let since = *self.draining_since.get_or_insert(now);
-        let bound = self.edge.settings.timeouts.drain;
-        Some(since + bound.saturating_sub(Duration::from_millis(500)))
     }
 }
 

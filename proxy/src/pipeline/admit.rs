@@ -23,7 +23,7 @@ pub struct Admitted<'a> {
     /// Its id.
     pub id: RequestId,
     /// What is known about it.
-    pub facts: Facts<'a>,
+    pub facts: &'a Facts<'a>,
     /// Its data class.
     pub class: DataClass,
     /// What the law allows.
@@ -109,7 +109,7 @@ pub fn enter<'a>(
 /// The law: which regions may have it, once everything about it is known.
 pub fn permit<'a>(
     ask: &Question<'a>,
-    facts: &Facts<'a>,
+    facts: &'a Facts<'a>,
     findings: &mut Findings,
 ) -> Result<Admitted<'a>, Box<Refusal>> {
     let snapshot = &ask.generation.snapshot;
@@ -127,7 +127,7 @@ pub fn permit<'a>(
     };
     Ok(Admitted {
         id: ask.id,
-        facts: *facts,
+        facts,
         class: classified.class,
         permitted,
         affinity,

@@ -34,16 +34,17 @@ impl Extra {
         self.add(name, |text| text.extend_from_slice(value));
     }
 
-    /// The fields as slices, and how many there are.
-    pub fn slices(&self) -> ([(&'static str, &[u8]); FIELDS_MAX], usize) {
+    /// Gives the fields as slices to `read`.
+    #[inline]
+    pub fn with<R>(&self, read: impl FnOnce(&[(&'static str, &[u8])]) -> R) -> R {
         let mut slices: [(&'static str, &[u8]); FIELDS_MAX] = [("", &[]); FIELDS_MAX];
         let mut start = 0;
-        for (slice, (name, end)) in slices.iter_mut().zip(self.fields).take(self.count) {
-            let end = end as usize;
+        for (slice, (name, end)) in slices.iter_mut().zip(&self.fields).take(self.count) {
+            let end = *end as usize;
             *slice = (name, self.text.get(start..end).unwrap_or_default());
             start = end;
         }
-        (slices, self.count)
+        read(slices.get(..self.count).unwrap_or_default())
     }
 }
 
@@ -105,15 +106,14 @@ mod tests {
         extra.push("a", b"1");
         extra.push("b", b"");
         extra.push("c", b"22");
-        let (slices, count) = extra.slices();
         let expected: [(&str, &[u8]); 3] = [("a", b"1"), ("b", b""), ("c", b"22")];
-        assert_eq!(slices.get(..count).unwrap(), &expected);
+        extra.with(|fields| assert_eq!(fields, &expected));
     }
 
     #[test]
     fn more_than_the_bound_is_left_out() {
         let mut extra = Extra::default();
         (0..=FIELDS_MAX).for_each(|_| extra.push("a", b"1"));
-        assert_eq!(extra.slices().1, FIELDS_MAX);
+        extra.with(|fields| assert_eq!(fields.len(), FIELDS_MAX));
     }
 }

@@ -71,7 +71,15 @@ pub fn add(
     if !host.is_empty() {
         extra.push("x-forwarded-host", host);
     }
-    extra.add("forwarded", |text| forwarded(text, admitted.facts.client, host, proto));
+    extra.add("forwarded", |text| match admitted.facts.client {
+        // The common case: the address was written once for the connection.
+        IpAddr::V4(_) if admitted.facts.is_direct() => {
+            text.extend_from_slice(b"for=");
+            text.extend_from_slice(info.peer_text());
+            host_and_proto(text, host, proto);
+        }
+        client => forwarded(text, client, host, proto),
+    });
     match hop(Known::Traceparent).filter(|value| is_traceparent(value)) {
         Some(value) => extra.push("traceparent", value),
         None => extra.add("traceparent", |text| traceparent(text, &admitted.id)),
@@ -109,7 +117,13 @@ fn forwarded(text: &mut Vec<u8>, client: IpAddr, host: &[u8], proto: &[u8]) {
             text.extend_from_slice(b"]\"");
         }
     }
-    if !host.is_empty() && !host.contains(&b'"') && !host.contains(&b'\\') {
+    host_and_proto(text, host, proto);
+}
+
+/// A host from a trusted hop may be anything; what needs quoting is left out.
+fn host_and_proto(text: &mut Vec<u8>, host: &[u8], proto: &[u8]) {
+    let plain = |byte: &u8| !matches!(byte, b'"' | b'\\');
+    if !host.is_empty() && host.iter().all(plain) {
         text.extend_from_slice(b";host=\"");
         text.extend_from_slice(host);
         text.push(b'"');

@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use meridian_policies::Tick;
 
@@ -14,8 +15,29 @@ use super::h1::Upstream;
 /// Idle connections kept by a thread for one endpoint.
 pub const IDLE_PER_ENDPOINT: usize = 256;
 
+/// Tags are hashes of configured names already.
+type Pools = HashMap<u64, Vec<Box<Upstream>>, BuildHasherDefault<TagHasher>>;
+
+/// Takes a tag as its own hash.
+#[derive(Default)]
+struct TagHasher(u64);
+
+impl Hasher for TagHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.iter().fold(self.0, |hash, byte| hash.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, tag: u64) {
+        self.0 = tag;
+    }
+}
+
 thread_local! {
-    static IDLE: RefCell<HashMap<u64, Vec<Box<Upstream>>>> = RefCell::new(HashMap::new());
+    static IDLE: RefCell<Pools> = RefCell::new(Pools::default());
 }
 
 /// The youngest quiet connection to the endpoint, if there is one.
