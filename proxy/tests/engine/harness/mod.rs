@@ -1,0 +1,328 @@
+//! An edge from a few lines of settings, and what the tests ask it.
+
+pub(crate) mod client;
+pub(crate) mod frames;
+pub(crate) mod h2client;
+pub(crate) mod tls;
+pub(crate) mod upstream;
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use meridian::edge::{Clock, Edge, Lifecycle};
+use meridian::reload;
+use meridian::server::{self, BoundSockets, Connections};
+use meridian::settings::Settings;
+use meridian::telemetry::Telemetry;
+use meridian_policies::State;
+use meridian_policies::limits::LimitState;
+use meridian_policies::retry::Budget;
+use tempfile::TempDir;
+
+pub(crate) use self::client::{Answer, Client, End};
+pub(crate) use self::upstream::{Call, Upstream};
+
+/// A wait that takes longer has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Looks until the answer is there.
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(
+            start.elapsed() < PATIENCE,
+            "not within {PATIENCE:?}: {what}"
+        );
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+}
+
+/// What differs from an edge that forwards everything to one upstream and
+/// denies `/deny*`.
+pub(crate) struct Setup {
+    regions: String,
+    timeouts: String,
+    limits: String,
+    trusted: &'static str,
+    routes: &'static str,
+    policies: String,
+    threads: usize,
+}
+
+const ROUTES: &str = r#"
+  - { id: denied, path: "/deny*", action: { deny: {} } }
+  - { id: health, path: /edge-health, action: health }
+  - { id: small, path: "/small*", body_limit: 1KiB }
+  - { id: no-socket, path: "/no-socket", websocket: off }
+  - { id: everything, path: "/*", websocket: on, body_limit: 1GiB }
+"#;
+
+impl Setup {
+    /// One region with these endpoints.
+    pub(crate) fn to(endpoints: &[SocketAddr]) -> Self {
+        Self {
+            regions: region("local", "", endpoints),
+            timeouts: String::new(),
+            limits: String::new(),
+            trusted: "",
+            routes: ROUTES,
+            policies: "residency: off\n".to_owned(),
+            threads: 1,
+        }
+    }
+
+    /// Several regions; each with more of its YAML.
+    pub(crate) fn regions(regions: &[(&str, &str, SocketAddr)]) -> Self {
+        let mut setup = Self::to(&[]);
+        setup.regions = regions
+            .iter()
+            .map(|(id, more, endpoint)| region(id, more, &[*endpoint]))
+            .collect();
+        setup
+    }
+
+    /// For example `head: 300ms, idle: 1s`.
+    pub(crate) fn timeouts(mut self, timeouts: &str) -> Self {
+        timeouts.clone_into(&mut self.timeouts);
+        self
+    }
+
+    /// For example `connections: 4`.
+    pub(crate) fn limits(mut self, limits: &str) -> Self {
+        limits.clone_into(&mut self.limits);
+        self
+    }
+
+    /// For example `127.0.0.0/8`.
+    pub(crate) fn trusting(mut self, hops: &'static str) -> Self {
+        self.trusted = hops;
+        self
+    }
+
+    /// Lines below `routes:`.
+    pub(crate) fn routes(mut self, routes: &'static str) -> Self {
+        self.routes = routes;
+        self
+    }
+
+    /// More policies; those about residency replace `residency: off`.
+    pub(crate) fn policies(mut self, policies: &str) -> Self {
+        if policies.contains("jurisdictions:") {
+            self.policies.clear();
+        }
+        self.policies.push_str(policies);
+        self
+    }
+
+    pub(crate) fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    fn write(&self, dir: &Path) -> Settings {
+        let (cert, key) = tls::files();
+        let mut text = format!(
+            "edge: {{ region: local }}\nthreads: {}\nlisteners:\n\
+             \x20 - {{ address: \"127.0.0.1:0\", protocols: [h1] }}\n\
+             \x20 - address: \"127.0.0.1:0\"\n    protocols: [h1, h2]\n\
+             \x20   tls: {{ certificates: [{{ cert: {}, key: {} }}] }}\n\
+             admin: {{ address: \"off\" }}\ngeo: {{ embedded: off }}\n\
+             telemetry: {{ access_log: off, receipts: 64 }}\n",
+            self.threads,
+            cert.display(),
+            key.display(),
+        );
+        for (key, value, open, close) in [
+            ("timeouts", self.timeouts.as_str(), '{', '}'),
+            ("limits", self.limits.as_str(), '{', '}'),
+            ("trusted_hops", self.trusted, '[', ']'),
+        ] {
+            if !value.is_empty() {
+                writeln!(text, "{key}: {open} {value} {close}").unwrap();
+            }
+        }
+        let policies = dir.join("policies");
+        std::fs::create_dir(&policies).unwrap();
+        let mut policy = format!("regions:\n{}routes:{}", self.regions, self.routes);
+        policy.push_str("waf: { mode: off }\n");
+        if !self.policies.contains("health_check:") {
+            policy.push_str("health_check: off\n");
+        }
+        if !self.policies.contains("outlier_detection:") {
+            policy.push_str("outlier_detection: { max_ejection_percent: 0 }\n");
+        }
+        policy.push_str(&self.policies);
+        std::fs::write(policies.join("policies.yaml"), policy).unwrap();
+        let path = dir.join("meridian.yaml");
+        std::fs::write(&path, text).unwrap();
+        Settings::load(&path).unwrap_or_else(|faults| panic!("{faults:?}"))
+    }
+
+    /// Starts it; returns when it listens.
+    pub(crate) fn start(self) -> TestEdge {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = self.write(dir.path());
+        let sockets = BoundSockets::bind(&settings).unwrap();
+        let [plain, tls]: [SocketAddr; 2] = sockets.local_addresses().try_into().unwrap();
+        let edge = edge(settings);
+        let (ready, is_ready) = channel();
+        let (ended, has_ended) = channel();
+        let running = Arc::clone(&edge);
+        std::thread::spawn(move || {
+            let ran = server::run(&running, sockets, move || ready.send(()).unwrap());
+            ran.unwrap();
+            // Nobody waits for most edges.
+            let _ = ended.send(Instant::now());
+        });
+        is_ready
+            .recv_timeout(PATIENCE)
+            .expect("the edge did not become ready");
+        TestEdge {
+            edge,
+            plain,
+            tls,
+            has_ended,
+            _dir: dir,
+        }
+    }
+}
+
+fn region(id: &str, more: &str, endpoints: &[SocketAddr]) -> String {
+    let list: Vec<String> = endpoints
+        .iter()
+        .map(|at| format!("\"http://{at}\""))
+        .collect();
+    format!(
+        "  - {{ id: {id}, {more} endpoints: [{}] }}\n",
+        list.join(", ")
+    )
+}
+
+fn edge(settings: Settings) -> Arc<Edge> {
+    let clock = Clock::start();
+    let state = State::new();
+    let (generation, reloads) =
+        reload::first(&settings, &state, &clock).unwrap_or_else(|faults| panic!("{faults:?}"));
+    let telemetry = Telemetry::new(&settings.telemetry, &settings.edge_region).unwrap();
+    Arc::new(Edge {
+        settings,
+        live: ArcSwap::from_pointee(generation),
+        state,
+        limits: LimitState::new(1_024),
+        budget: Budget::new(),
+        connections: Connections::new(),
+        telemetry,
+        clock,
+        lifecycle: Lifecycle::new(),
+        reloads,
+    })
+}
+
+/// A running edge. It ends with the process: pingora's runtimes remember their
+/// handles by thread ids that are used again, so that after the end of one
+/// server the next one in the same process may spawn into the dead one. Tests
+/// that end an edge run [`alone`].
+pub(crate) struct TestEdge {
+    pub(crate) edge: Arc<Edge>,
+    pub(crate) plain: SocketAddr,
+    pub(crate) tls: SocketAddr,
+    has_ended: Receiver<Instant>,
+    _dir: TempDir,
+}
+
+impl TestEdge {
+    /// A connection over plain HTTP/1.
+    pub(crate) fn plain(&self) -> Client {
+        Client::new(client::connect(self.plain))
+    }
+
+    /// A connection over TLS that agreed on HTTP/1.1.
+    pub(crate) fn tls(&self) -> Client {
+        Client::new(tls::connect(self.tls, b"http/1.1"))
+    }
+
+    /// A connection by its kind.
+    pub(crate) fn over(&self, carrier: Carrier) -> Client {
+        match carrier {
+            Carrier::Plain => self.plain(),
+            Carrier::Tls => self.tls(),
+        }
+    }
+
+    /// A metric's value; 0 when it is not there.
+    pub(crate) fn metric(&self, series: &str) -> u64 {
+        let text = Telemetry::scrape(&self.edge).unwrap();
+        text.lines()
+            .find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
+            .unwrap_or_default()
+    }
+
+    /// Connections closed for this reason.
+    pub(crate) fn closed(&self, reason: &str) -> u64 {
+        self.metric(&format!(
+            "meridian_connections_closed_total{{reason=\"{reason}\"}}"
+        ))
+    }
+
+    /// Waits until a connection was closed for this reason.
+    pub(crate) fn until_closed(&self, reason: &str) {
+        until(reason, || (self.closed(reason) > 0).then_some(()));
+    }
+
+    /// Waits until `run` has returned; says when it did.
+    pub(crate) fn until_ended(&self) -> Instant {
+        self.has_ended
+            .recv_timeout(PATIENCE)
+            .expect("run() did not return")
+    }
+}
+
+/// Runs a test in a process of its own; `name` is its path in this binary.
+pub(crate) fn alone(name: &str, body: impl FnOnce()) {
+    const MARK: &str = "MERIDIAN_TEST_ALONE";
+    if std::env::var_os(MARK).is_some() {
+        return body();
+    }
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([name, "--exact", "--nocapture"])
+        .env(MARK, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let ran = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        ran.contains("1 passed"),
+        "{name} is not the name of a test: {ran}"
+    );
+}
+
+/// What carries HTTP/1.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Carrier {
+    Plain,
+    Tls,
+}
+
+pub(crate) const CARRIERS: [Carrier; 2] = [Carrier::Plain, Carrier::Tls];
+
+/// Bytes that are not all alike, the same each time.
+pub(crate) fn pattern(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    (0..length)
+        .map(|_| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            u8::try_from(state >> 56).unwrap()
+        })
+        .collect()
+}

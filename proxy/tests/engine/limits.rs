@@ -1,0 +1,97 @@
+//! How many connections, and how much on each.
+
+use crate::harness::{End, Setup, Upstream, until};
+
+#[test]
+fn connections_over_the_process_limit_are_closed_and_counted() {
+    let upstream = Upstream::echo();
+    let edge = Setup::to(&[upstream.address])
+        .limits("connections: 4")
+        .start();
+    let mut kept: Vec<_> = (0..4).map(|_| edge.plain()).collect();
+    for client in &mut kept {
+        assert_eq!(client.get("/").status, 200);
+    }
+    for _ in 0..3 {
+        let (rest, _) = edge.plain().rest();
+        assert!(rest.is_empty());
+    }
+    assert_eq!(edge.closed("process-limit"), 3);
+    for client in &mut kept {
+        assert_eq!(
+            client.get("/").status,
+            200,
+            "those that are open are not harmed"
+        );
+    }
+    drop(kept.pop());
+    until("room for another one", || {
+        let mut client = edge.plain();
+        client.send("GET / HTTP/1.1\r\nHost: edge\r\n\r\n");
+        client.try_answer("GET").ok()
+    });
+}
+
+#[test]
+fn connections_over_an_addresss_limit_are_closed_and_counted() {
+    let upstream = Upstream::echo();
+    let edge = Setup::to(&[upstream.address])
+        .limits("connections_per_address: 2")
+        .start();
+    let mut kept = [edge.plain(), edge.tls()];
+    for client in &mut kept {
+        assert_eq!(client.get("/").status, 200);
+    }
+    let (rest, _) = edge.plain().rest();
+    assert!(rest.is_empty());
+    assert_eq!(edge.closed("address-limit"), 1);
+    assert_eq!(edge.edge.connections.open(), 2);
+}
+
+#[test]
+fn a_connection_ends_politely_after_its_last_request() {
+    let upstream = Upstream::echo();
+    let edge = Setup::to(&[upstream.address])
+        .limits("requests_per_connection: 3")
+        .start();
+    let mut client = edge.plain();
+    assert_eq!(client.get("/").field("connection"), None);
+    assert_eq!(client.get("/").field("connection"), None);
+    assert_eq!(client.get("/").field("connection"), Some("close"));
+    assert_eq!(client.ends(), End::Clean);
+    edge.until_closed("request-limit");
+}
+
+#[test]
+fn heads_have_the_bounds_that_the_settings_state() {
+    let upstream = Upstream::echo();
+    let edge = Setup::to(&[upstream.address])
+        .limits("head_bytes: 2KiB, head_fields: 10, target_bytes: 100")
+        .start();
+    let fields = |count: usize| "X: y\r\n".repeat(count);
+    let get =
+        |target: &str, fields: &str| format!("GET {target} HTTP/1.1\r\nHost: edge\r\n{fields}\r\n");
+    for (request, status) in [
+        (get("/", &fields(9)), 200),
+        (get("/", &fields(10)), 431),
+        (get("/", &format!("X: {}\r\n", "a".repeat(1_900))), 200),
+        (get("/", &format!("X: {}\r\n", "a".repeat(2_100))), 431),
+        (get(&format!("/{}", "a".repeat(99)), ""), 200),
+        (get(&format!("/{}", "a".repeat(100)), ""), 414),
+    ] {
+        assert_eq!(edge.plain().ask(&request).status, status, "{request}");
+    }
+}
+
+#[test]
+fn the_largest_head_that_is_allowed_passes() {
+    let upstream = Upstream::echo();
+    let edge = Setup::to(&[upstream.address]).start();
+    let value = "a".repeat(60_000);
+    let request = format!("GET / HTTP/1.1\r\nHost: edge\r\nX: {value}\r\n\r\n");
+    for mut client in [edge.plain(), edge.tls()] {
+        let answer = client.ask(&request);
+        assert!(answer.text().contains(&value));
+        assert_eq!(client.get("/").status, 200);
+    }
+}

@@ -1,0 +1,21 @@
+//! The engine between real sockets: an edge in this process, scripted byte
+//! streams on both of its sides.
+//!
+//! Every wait has an upper bound and no port is fixed. An edge ends with its
+//! test.
+
+#![cfg(test)]
+
+mod deadlines;
+mod downgrade;
+mod drain;
+mod floods;
+mod harness;
+mod identity;
+mod limits;
+mod pool;
+mod residency;
+mod smuggling;
+mod streaming;
+mod upstreams;
+mod websocket;
