@@ -4,7 +4,7 @@
 use std::future::{Future as _, poll_fn};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -34,6 +34,9 @@ const LINGER: Duration = Duration::from_secs(1);
 const FIRST_AT_DRAIN: Duration = Duration::from_secs(1);
 /// How much of it.
 const LINGER_BYTES: usize = 256 * 1024;
+/// How long an HTTP/2 client that was told to go may take to do so once its
+/// last stream has ended.
+const GOODBYE: Duration = Duration::from_secs(5);
 /// Streams of one connection (RFC 9113, 5.1.2 suggests at least 100).
 const STREAMS_MAX: u32 = 100;
 /// Bytes of one stream that wait for the client.
@@ -252,27 +255,34 @@ fn builder(limits: &HeadLimits) -> Builder {
 
 type H2 = h2::server::Connection<Held, bytes::Bytes>;
 
+/// Streams that are open, and when the last one ended.
+#[derive(Default)]
+struct Activity {
+    open: AtomicUsize,
+    ended: AtomicU64,
+}
+
 /// The open streams of one connection.
 struct Streams {
     edge: Arc<Edge>,
     deadline: Deadline,
-    open: Arc<AtomicUsize>,
+    activity: Arc<Activity>,
     served: u64,
-    idle_since: Tick,
+    began: Tick,
     closing: Option<CloseReason>,
 }
 
 impl Streams {
     fn new(edge: &Arc<Edge>) -> Self {
-        let idle_since = edge.clock.tick();
+        let began = edge.clock.tick();
         let mut deadline = Deadline::new(&edge.clock);
-        deadline.arm(idle_since + edge.settings.timeouts.head);
+        deadline.arm(began + edge.settings.timeouts.head);
         Self {
             edge: Arc::clone(edge),
             deadline,
-            open: Arc::new(AtomicUsize::new(0)),
+            activity: Arc::default(),
             served: 0,
-            idle_since,
+            began,
             closing: None,
         }
     }
@@ -321,32 +331,47 @@ impl Streams {
             self.deadline.arm(self.edge.clock.tick() + LINGER);
         }
         if self.edge.lifecycle.draining() && self.closing.is_none() {
-            self.closing = Some(CloseReason::Drained);
-            h2.graceful_shutdown();
+            self.close(h2, CloseReason::Drained, GOODBYE);
         }
         if self.deadline.expired(cx) {
-            let now = self.edge.clock.tick();
-            let timeouts = &self.edge.settings.timeouts;
-            match self.closing {
-                Some(reason @ (CloseReason::Flood | CloseReason::Idle)) => {
-                    let _ = held.poll_release(cx);
-                    return Poll::Ready(reason);
-                }
-                Some(_) | None => {}
-            }
-            if self.open.load(Ordering::Acquire) > 0 {
-                self.idle_since = now;
-            }
-            let patience = if self.served == 0 { timeouts.head } else { timeouts.idle };
-            if now >= self.idle_since + patience {
-                self.closing = Some(CloseReason::Idle);
-                h2.graceful_shutdown();
-                self.deadline.arm(now + LINGER);
-            } else {
-                self.deadline.arm(self.idle_since + patience);
+            if let Some(reason) = self.late(h2) {
+                let _ = held.poll_release(cx);
+                return Poll::Ready(reason);
             }
         }
         Poll::Pending
+    }
+
+    /// Tells the client that there will be no further stream.
+    fn close(&mut self, h2: &mut H2, reason: CloseReason, patience: Duration) {
+        self.closing = Some(reason);
+        h2.graceful_shutdown();
+        self.deadline.arm(self.edge.clock.tick() + patience);
+    }
+
+    /// The deadline has passed: the reason for the end, if this is it.
+    fn late(&mut self, h2: &mut H2) -> Option<CloseReason> {
+        let now = self.edge.clock.tick();
+        let busy = self.activity.open.load(Ordering::Acquire) > 0;
+        match self.closing {
+            Some(CloseReason::Flood) => return Some(CloseReason::Flood),
+            Some(reason) if !busy => return Some(reason),
+            Some(_) => {
+                self.deadline.arm(now + GOODBYE);
+                return None;
+            }
+            None => {}
+        }
+        let timeouts = &self.edge.settings.timeouts;
+        let patience = if self.served == 0 { timeouts.head } else { timeouts.idle };
+        let ended = Tick(self.activity.ended.load(Ordering::Acquire));
+        let idle_since = if busy { now } else { self.began.max(ended) };
+        if now >= idle_since + patience {
+            self.close(h2, CloseReason::Idle, LINGER);
+        } else {
+            self.deadline.arm(idle_since + patience);
+        }
+        None
     }
 
     fn begin(
@@ -358,25 +383,33 @@ impl Streams {
     ) {
         self.served += 1;
         let limit = self.edge.settings.limits.requests_per_connection;
-        if limit.is_some_and(|limit| self.served >= limit.get()) && self.closing.is_none() {
-            self.closing = Some(CloseReason::RequestLimit);
-            h2.graceful_shutdown();
+        if self.closing.is_none() {
+            if limit.is_some_and(|limit| self.served >= limit.get()) {
+                self.close(h2, CloseReason::RequestLimit, GOODBYE);
+            } else if self.served == 1 {
+                // From here on the idle time counts, not the head's.
+                self.deadline.arm(self.edge.clock.tick() + self.edge.settings.timeouts.idle);
+            }
         }
-        self.open.fetch_add(1, Ordering::AcqRel);
-        let open = OpenStream(Arc::clone(&self.open));
-        let (edge, info) = (Arc::clone(&self.edge), Arc::clone(info));
+        self.activity.open.fetch_add(1, Ordering::AcqRel);
+        let open = OpenStream { edge: Arc::clone(&self.edge), activity: Arc::clone(&self.activity) };
+        let info = Arc::clone(info);
         tokio::spawn(async move {
-            serve_stream(&edge, &info, request, respond).await;
+            serve_stream(&open.edge, &info, request, respond).await;
             drop(open);
         });
     }
 }
 
-struct OpenStream(Arc<AtomicUsize>);
+struct OpenStream {
+    edge: Arc<Edge>,
+    activity: Arc<Activity>,
+}
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        self.activity.ended.store(self.edge.clock.tick().0, Ordering::Release);
+        self.activity.open.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
