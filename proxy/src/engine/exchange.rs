@@ -104,7 +104,7 @@ pub async fn run(
         }
     };
     let (bytes_in, bytes_out) = (exchange.meter.bytes_in, exchange.meter.bytes_out);
-    let after = after(place, down, &served, arrival);
+    let after = after(place, down, &served, (arrival, record.reject()));
     if after.is_cut() {
         down.abort();
     }
@@ -119,16 +119,24 @@ impl After {
 }
 
 /// What the end of an exchange means for its connection.
-fn after(place: Place<'_>, down: &Downstream<'_>, served: &Served, arrival: Arrival) -> After {
+fn after(
+    place: Place<'_>,
+    down: &Downstream<'_>,
+    served: &Served,
+    (arrival, reject): (Arrival, Option<RejectReason>),
+) -> After {
     match served {
         Served::Answered(Persistence::KeepAlive) if down.body_done() => After::Next,
-        Served::Answered(_) => match arrival {
-            Arrival::Malformed(_) => After::Close(CloseReason::Malformed),
-            Arrival::Late => After::Close(CloseReason::HeadTimeout),
-            Arrival::Whole if place.edge.lifecycle.draining() => After::Close(CloseReason::Drained),
-            Arrival::Whole if place.last => After::Close(CloseReason::RequestLimit),
-            Arrival::Whole => After::Close(CloseReason::Finished),
-        },
+        Served::Answered(_) => After::Close(match (arrival, reject) {
+            (Arrival::Malformed(_), _) | (Arrival::Whole, Some(RejectReason::Malformed)) => {
+                CloseReason::Malformed
+            }
+            (Arrival::Late, _) => CloseReason::HeadTimeout,
+            (Arrival::Whole, Some(RejectReason::RequestTimeout)) => CloseReason::BodyTimeout,
+            (Arrival::Whole, _) if place.edge.lifecycle.draining() => CloseReason::Drained,
+            (Arrival::Whole, _) if place.last => CloseReason::RequestLimit,
+            (Arrival::Whole, _) => CloseReason::Finished,
+        }),
         Served::Tunnel(_) => After::Cut(CloseReason::Finished),
         Served::Broken(broken) => After::Cut(broken.close_reason()),
     }

@@ -171,6 +171,11 @@ impl<'a> Record<'a> {
         }
     }
 
+    /// Why it was refused, if it was.
+    pub fn reject(&self) -> Option<RejectReason> {
+        self.reject
+    }
+
     /// True when the edge has refused.
     pub fn is_refused(&self) -> bool {
         self.reject.is_some()
@@ -199,8 +204,9 @@ impl<'a> Record<'a> {
             Served::Tunnel(Tunnelled::UpstreamBroke) => End::UpstreamBroke,
             Served::Tunnel(Tunnelled::Drained) => End::Drained,
         };
-        self.seal(duration);
-        let id = std::str::from_utf8(&self.id).unwrap_or_default();
+        let id = self.id;
+        let id = std::str::from_utf8(&id).unwrap_or_default();
+        self.seal(id, duration);
         let outcome = Outcome {
             generation: self.generation,
             head,
@@ -233,9 +239,9 @@ impl<'a> Record<'a> {
     }
 
     /// The rest of the receipt.
-    fn seal(&mut self, duration: Duration) {
+    fn seal(&mut self, id: &str, duration: Duration) {
         let receipt = &mut self.receipt;
-        receipt.request_id = ShortId::new(std::str::from_utf8(&self.id).unwrap_or_default());
+        receipt.request_id = ShortId::new(id);
         receipt.generation = self.generation.number;
         receipt.at_unix_ms = self.started_unix_ms;
         receipt.client = self.client;
