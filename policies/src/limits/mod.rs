@@ -8,6 +8,7 @@
 
 mod compiled;
 mod gcra;
+mod hash;
 mod quota;
 mod raw;
 mod state;

@@ -1,7 +1,6 @@
 //! The counters: sharded, bounded, kept across reloads.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,12 +8,14 @@ use std::time::Duration;
 
 use super::compiled::{Ban, LimitPolicy};
 use super::gcra::{Cell, Rate};
+use super::hash::Secret;
 use super::quota::{LimitRefusal, LimitVerdict, LimitedBy, Quota, seconds_up};
 use crate::Tick;
 use crate::ids::nanos;
 
 /// Shards: more than threads, so that two rarely meet.
 const SHARDS: usize = 64;
+const SHARD_MASK: u64 = SHARDS as u64 - 1;
 /// Addresses that are tracked by default.
 const BOUND_DEFAULT: usize = 262_144;
 /// A full shard is searched for idle entries at most this often.
@@ -31,13 +32,13 @@ pub struct LimitState {
     global: AtomicU64,
     overflow: AtomicU64,
     shards: Box<[Mutex<Shard>]>,
-    hash: RandomState,
+    secret: Secret,
     bound: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shard {
-    entries: HashMap<u64, Entry>,
+    entries: HashMap<u64, Entry, Secret>,
     swept: Tick,
 }
 
@@ -62,11 +63,14 @@ impl LimitState {
     /// Tracks at most `bound` addresses (rounded up to a multiple of 64); 0
     /// makes all addresses share one bucket.
     pub fn new(bound: usize) -> Self {
+        let secret = Secret::new();
         Self {
             global: AtomicU64::new(0),
             overflow: AtomicU64::new(0),
-            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            hash: RandomState::new(),
+            shards: (0..SHARDS)
+                .map(|_| Mutex::new(Shard::new(secret)))
+                .collect(),
+            secret,
             bound: bound.div_ceil(SHARDS),
         }
     }
@@ -123,8 +127,12 @@ impl LimitState {
     }
 
     fn check_address(&self, policy: &LimitPolicy, key: u64, now: Tick) -> LimitVerdict {
-        let hash = usize::try_from(self.hash.hash_one(key) >> 32).unwrap_or_default();
-        let Some(shard) = self.shards.get(hash % SHARDS) else {
+        // Bits that the shard's own table does not look at first.
+        let place = self.secret.hash(key) >> 32 & SHARD_MASK;
+        let Some(shard) = usize::try_from(place)
+            .ok()
+            .and_then(|at| self.shards.get(at))
+        else {
             return LimitVerdict::Admit(Quota::UNLIMITED);
         };
         let mut shard = lock(shard);
@@ -207,6 +215,13 @@ fn second(rate: Rate, full_at: u64, now: Tick) -> Quota {
 }
 
 impl Shard {
+    fn new(secret: Secret) -> Self {
+        Self {
+            entries: HashMap::with_hasher(secret),
+            swept: Tick(0),
+        }
+    }
+
     /// The entry of a key; `None` if there is no room.
     fn entry(&mut self, key: u64, bound: usize, now: Tick) -> Option<&mut Entry> {
         if self.entries.len() >= bound && !self.entries.contains_key(&key) {

@@ -71,6 +71,24 @@ fn written(quota: &Quota) -> String {
 }
 
 #[test]
+fn numbers_of_every_length_are_written_as_the_library_does() {
+    let lengths = (0..20).map(|digits| 10_u64.pow(digits));
+    let numbers = lengths.flat_map(|power| [power - 1, power, power + 7]);
+    for remaining in numbers.chain([u64::MAX]) {
+        let reset_s = u32::try_from(remaining).unwrap_or(u32::MAX);
+        let quota = Quota {
+            name: "window",
+            limit: u64::MAX,
+            window_s: 1,
+            remaining,
+            reset_s,
+        };
+        let expected = format!("\"window\";r={remaining};t={reset_s}");
+        assert_eq!(written(&quota), expected);
+    }
+}
+
+#[test]
 fn a_burst_is_spent_then_refills_at_the_rate() {
     let mut bench = Bench::new("rate_limiting: { per_ip_rate: 10, per_ip_burst: 3 }\n");
     assert_eq!(bench.admitted("192.0.2.1", 10), 3);

@@ -73,6 +73,73 @@ pub struct Jurisdiction {
     /// Its own regions by name, configured or not.
     pub own_names: Vec<String>,
     pub(super) cells: [Cell; 4],
+    pub(super) duties: [Duties; 4],
+}
+
+/// What goes to the backend along with one class, written beforehand: of the
+/// regions without a burden, and of those with one.
+#[derive(Clone, Debug)]
+pub(super) struct Duties {
+    /// As in [`Tier`].
+    retention: Option<String>,
+    light: (Obligations, Box<[u8]>),
+    heavy: (Obligations, Box<[u8]>),
+}
+
+impl Duties {
+    /// `id` is the jurisdiction's.
+    pub(super) fn new(id: &str, cell: &Cell, retention: Option<&str>) -> Self {
+        let written = |obligations: Obligations| {
+            let mut text = Vec::new();
+            write(id, (obligations, retention), &mut text);
+            (obligations, text.into_boxed_slice())
+        };
+        Self {
+            retention: retention.map(str::to_owned),
+            light: written(cell.always),
+            heavy: written(cell.always.and(cell.burden)),
+        }
+    }
+}
+
+/// Names were checked for quotes when they were compiled.
+fn write(id: &str, (obligations, retention): (Obligations, Option<&str>), out: &mut Vec<u8>) {
+    let mut put = |text: &str| out.extend_from_slice(text.as_bytes());
+    put("jurisdiction=\"");
+    put(id);
+    put("\"");
+    for obligation in obligations.iter() {
+        put(", ");
+        put(obligation.as_str());
+    }
+    if let Some(retention) = retention {
+        put(", retention=\"");
+        put(retention);
+        put("\"");
+    }
+}
+
+impl Jurisdiction {
+    /// Appends the value of `x-residency-obligations`. A text that was written
+    /// beforehand, unless the request fulfils some of it already.
+    #[inline]
+    pub(super) fn write_duties(
+        &self,
+        class: DataClass,
+        obligations: Obligations,
+        out: &mut Vec<u8>,
+    ) {
+        let Some(duties) = self.duties.get(class.index()) else {
+            return;
+        };
+        if obligations == duties.light.0 {
+            out.extend_from_slice(&duties.light.1);
+        } else if obligations == duties.heavy.0 {
+            out.extend_from_slice(&duties.heavy.1);
+        } else {
+            write(&self.id, (obligations, duties.retention.as_deref()), out);
+        }
+    }
 }
 
 /// What one law says of one class.
@@ -133,10 +200,6 @@ impl CompiledResidency {
     #[expect(clippy::indexing_slicing, reason = "four classes, four tiers")]
     fn tier(&self, class: DataClass) -> &Tier {
         &self.tiers[class.index()]
-    }
-
-    pub(super) fn retention(&self, class: DataClass) -> Option<&str> {
-        self.tier(class).retention.as_deref()
     }
 
     pub(crate) fn to_json(&self, regions: &CompiledRegions) -> Value {

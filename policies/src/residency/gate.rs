@@ -1,7 +1,6 @@
 //! The gate itself.
 
 use std::fmt;
-use std::io::Write as _;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -340,21 +339,11 @@ impl Snapshot {
     /// `jurisdiction="eu", encryption_in_transit, retention="90_days"`.
     /// Appends nothing with residency off.
     pub fn write_obligations(&self, permitted: &Permitted, region: RegionIndex, out: &mut Vec<u8>) {
-        let Some(jurisdiction) = permitted.jurisdiction else {
-            return;
-        };
-        // Writing to a vector cannot fail. Names were checked for quotes when
-        // they were compiled.
-        let _ = write!(
-            out,
-            "jurisdiction=\"{}\"",
-            self.jurisdiction_id(jurisdiction)
-        );
-        for obligation in permitted.obligations(region).iter() {
-            let _ = write!(out, ", {}", obligation.as_str());
-        }
-        if let Some(retention) = self.residency.retention(permitted.class) {
-            let _ = write!(out, ", retention=\"{retention}\"");
+        let law = permitted
+            .jurisdiction
+            .and_then(|index| self.residency.jurisdiction(index));
+        if let Some(law) = law {
+            law.write_duties(permitted.class, permitted.obligations(region), out);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One law and each class: the sets of regions that both allow.
 
 use super::class::DataClass;
-use super::compiled::{Cell, CrossBorder, Jurisdiction, Storage};
+use super::compiled::{Cell, CrossBorder, Duties, Jurisdiction, Storage};
 use super::obligations::{Obligation, Obligations};
 use super::raw::{RawClassRule, RawJurisdiction};
 use super::set::RegionSet;
@@ -36,6 +36,10 @@ impl Laws<'_> {
             };
             self.cell(class, (class >= protects).then_some(law), own)
         };
+        let duties = |class: DataClass| {
+            let retention = self.tier(class).retention.as_deref();
+            Duties::new(&raw.id.value, &cell(class), retention)
+        };
         Jurisdiction {
             id: raw.id.value.clone(),
             regulation: raw.regulation.as_ref().map(|name| name.value.clone()),
@@ -47,6 +51,7 @@ impl Laws<'_> {
                 .map(|name| name.value.clone())
                 .collect(),
             cells: DataClass::ALL.map(cell),
+            duties: DataClass::ALL.map(duties),
         }
     }
 
@@ -71,14 +76,18 @@ impl Laws<'_> {
         set
     }
 
-    fn cell(&self, class: DataClass, law: Option<Law>, own: RegionSet) -> Cell {
+    fn tier(&self, class: DataClass) -> &Tier {
         let [tier4, tier3, tier2, tier1] = self.tiers;
-        let tier = match class {
+        match class {
             DataClass::Tier4Public => tier4,
             DataClass::Tier3Operational => tier3,
             DataClass::Tier2Personal => tier2,
             DataClass::Tier1Pii => tier1,
-        };
+        }
+    }
+
+    fn cell(&self, class: DataClass, law: Option<Law>, own: RegionSet) -> Cell {
+        let tier = self.tier(class);
         let law = law.unwrap_or(Law {
             reach: self.every_region.without(&own),
             rule: CrossBorder::Allowed,

@@ -174,6 +174,13 @@ fn what_is_vouched_for_is_no_longer_owed() {
     let permitted = gate(&snapshot, &facts, DataClass::Tier2Personal).unwrap();
     let owed = permitted.obligations(snapshot.region_by_id("us-central1").unwrap());
     assert!(!owed.contains(Obligation::Safeguards) && !owed.contains(Obligation::Consent));
+    let mut out = Vec::new();
+    let region = snapshot.region_by_id("us-central1").unwrap();
+    snapshot.write_obligations(&permitted, region, &mut out);
+    assert_eq!(
+        String::from_utf8(out).unwrap(),
+        "jurisdiction=\"br\", encryption_in_transit, encryption_at_rest, limited_replication, retention=\"user_controlled\""
+    );
     facts.location.country = meridian_geo::Country::parse("SG");
     facts.claims.purpose = Some(crate::Purpose("support"));
     let permitted = gate(&snapshot, &facts, DataClass::Tier2Personal).unwrap();
