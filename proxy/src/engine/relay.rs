@@ -252,7 +252,7 @@ impl<'a, 'd, 'm> Relay<'a, 'd, 'm> {
         }
         // What the client is told before the answer: 100 Continue, interim heads.
         if self.down.poll_flush(cx).is_ready_and(|flushed| flushed.is_err())
-            || (wait.is_none() && self.down.poll_gone(cx).is_ready())
+            || (wait != Some(Wait::Client) && self.down.poll_gone(cx).is_ready())
         {
             return Poll::Ready(Err(Broken::ClientGone));
         }
@@ -283,7 +283,7 @@ impl<'a, 'd, 'm> Relay<'a, 'd, 'm> {
                 Poll::Ready(Ok(())) => {}
             }
         };
-        if upload.is_none() && self.down.poll_gone(cx).is_ready() {
+        if upload != Some(Wait::Client) && self.down.poll_gone(cx).is_ready() {
             return Poll::Ready(Err(Broken::ClientGone));
         }
         self.meter.waits(wait);

@@ -109,3 +109,15 @@ impl Upstream {
         matches!(stream.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 }
+
+/// A backend that stopped reading would never see the end of a connection
+/// behind what it has not read: a request that is given up halfway ends by a
+/// reset.
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        if let (false, Io::Tcp(stream)) = (self.line.outbox.is_empty(), &self.line.io) {
+            // It only fails on a socket that is no longer one.
+            let _ = stream.set_zero_linger();
+        }
+    }
+}
