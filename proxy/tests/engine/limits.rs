@@ -95,3 +95,30 @@ fn the_largest_head_that_is_allowed_passes() {
         assert_eq!(client.get("/").status, 200);
     }
 }
+
+#[test]
+fn a_thousand_connections_come_and_go_and_none_is_counted_after_its_end() {
+    let upstream = Upstream::echo();
+    let edge = Setup::to(&[upstream.address]).threads(2).start();
+    for round in 0..10 {
+        let mut open: Vec<_> = (0..100).map(|_| edge.plain()).collect();
+        for (number, client) in open.iter_mut().enumerate() {
+            match (number + round) % 4 {
+                0 => assert_eq!(client.get("/").status, 200),
+                1 => client.send("GET / HTT"),
+                2 => client.send("GET /wait HTTP/1.1\r\nHost: edge\r\n\r\n"),
+                _ => {}
+            }
+        }
+        for (number, client) in open.into_iter().enumerate() {
+            if number % 2 == 0 {
+                client.abort();
+            }
+        }
+    }
+    until("all are gone", || {
+        (edge.edge.connections.open() == 0).then_some(())
+    });
+    let gauge = edge.metric("erlmcp_active_connections{region=\"local\",protocol=\"h1\"}");
+    assert_eq!(gauge, 0);
+}

@@ -213,16 +213,15 @@ fn an_endpoint_that_refuses_connections_costs_no_request() {
     let gone = Upstream::echo();
     gone.stop();
     let there = Upstream::echo();
-    let edge = Setup::to(&[gone.address, there.address])
+    let edge = first_then_second(&gone, &there)
         .policies("retry: { max_retries: 1, min_per_second: 100 }\n")
         .start();
-    for _ in 0..20 {
+    for _ in 0..5 {
         let post = "POST / HTTP/1.1\r\nHost: edge\r\nContent-Length: 3\r\n\r\nabc";
         assert_eq!(edge.plain().ask(post).status, 200);
     }
-    assert!(
-        edge.metric("meridian_upstream_connects_total{region=\"local\",result=\"refused\"}") > 0
-    );
+    let series = "meridian_upstream_connects_total{region=\"first\",result=\"refused\"}";
+    assert!(edge.metric(series) > 0);
 }
 
 #[test]
@@ -341,4 +340,37 @@ fn one_connection_serves_no_two_requests_at_once() {
             each.await.unwrap();
         }
     });
+}
+
+#[test]
+fn a_frozen_backend_costs_its_first_byte_once_and_is_then_left_alone() {
+    // SIGSTOP: connections are accepted by the kernel and nothing answers.
+    let frozen = Upstream::start(crate::harness::Call::until_ended);
+    let there = Upstream::echo();
+    let edge = Setup::to(&[frozen.address, there.address])
+        .timeouts("first_byte: 300ms")
+        .policies(
+            "outlier_detection: { consecutive_errors: 2, base_ejection_time: 60s }\n\
+             retry: { max_retries: 2, min_per_second: 100 }\n",
+        )
+        .threads(2)
+        .start();
+    let asking: Vec<_> = (0..8)
+        .map(|_| {
+            let mut client = edge.plain();
+            std::thread::spawn(move || {
+                for _ in 0..30 {
+                    assert_eq!(client.get("/").status, 200);
+                }
+            })
+        })
+        .collect();
+    for each in asking {
+        each.join().unwrap();
+    }
+    let tries = frozen.seen().len();
+    assert!(
+        tries < 60,
+        "{tries} of 240 requests waited for the frozen one"
+    );
 }

@@ -164,6 +164,18 @@ impl Drop for Upstream {
     }
 }
 
+/// An IPv4 address and port as `/proc/net/tcp` writes them.
+fn tcp_table_address(address: SocketAddr) -> String {
+    let SocketAddr::V4(v4) = address else {
+        panic!("{address}")
+    };
+    format!(
+        "{:08X}:{:04X}",
+        u32::from_ne_bytes(v4.ip().octets()),
+        v4.port()
+    )
+}
+
 /// A request as the backend reads it.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
@@ -311,6 +323,28 @@ impl Call {
         };
         self.stream.set_nonblocking(false).unwrap();
         ended || self.log.stopped.load(Ordering::Acquire)
+    }
+
+    /// True when the connection was reset, or no longer takes a byte. Unread
+    /// bytes hide its orderly end; a byte that nobody expects does not.
+    pub(crate) fn has_broken(&mut self) -> bool {
+        let error = self.stream.take_error().unwrap();
+        error.is_some() || self.has_ended() || self.peer_is_gone()
+    }
+
+    /// Whether the kernel knows of the other end's FIN, read or not.
+    fn peer_is_gone(&self) -> bool {
+        let local = tcp_table_address(self.stream.local_addr().unwrap());
+        let peer = tcp_table_address(self.stream.peer_addr().unwrap());
+        let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
+        // State 01 is ESTABLISHED (Linux, proc(5)).
+        let open = table.lines().any(|line| {
+            let mut words = line.split_ascii_whitespace().skip(1);
+            words.next() == Some(&local)
+                && words.next() == Some(&peer)
+                && words.next() == Some("01")
+        });
+        !open
     }
 
     /// True when nothing more has been read than was used.
