@@ -7,6 +7,7 @@
 #   sudo deploy/prove.sh
 #   sudo deploy/prove.sh base                     only the base images
 #   STATE=/var/tmp/x sudo -E deploy/prove.sh      where base images are kept
+#   HTTP_PORT=8080 HTTPS_PORT=8443 ADMIN_PORT=9090 ...   otherwise free ones
 #   KEEP=1 ...                                    leave the services running
 #
 # Needs root, network to Debian's mirror and the crates registry, 6 GB, and
@@ -14,10 +15,18 @@
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 STATE=${STATE:-/var/tmp/meridian-prove}
-export HTTP_PORT=${HTTP_PORT:-18080} HTTPS_PORT=${HTTPS_PORT:-18443} ADMIN_PORT=${ADMIN_PORT:-19090}
 ADMIN_TOKEN=$(head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n')
 export ADMIN_TOKEN
 mkdir -p "$STATE"
+
+# A port nobody listens on, below the kernel's range for clients.
+free_port() {
+    local port
+    while port=$((10000 + RANDOM % 20000)); (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null; do :; done
+    echo "$port"
+}
+export HTTP_PORT=${HTTP_PORT:-$(free_port)} HTTPS_PORT=${HTTPS_PORT:-$(free_port)}
+export ADMIN_PORT=${ADMIN_PORT:-$(free_port)}
 
 say() { echo "== $*" >&2; }
 die() { echo "prove.sh: $*" >&2; exit 1; }
@@ -181,7 +190,11 @@ build edge
 "$root/deploy/certificate.sh"
 trap finish EXIT
 say "services up"
-compose up -d --no-build > "$STATE/up.log" 2>&1 || { tail -20 "$STATE/up.log" >&2; die "compose up failed"; }
+compose up -d --no-build > "$STATE/up.log" 2>&1 || true
+for name in us-central1 europe-west1 asia-southeast1 edge; do
+    running=$(podman inspect --format '{{.State.Running}}' "$(container_of "$name")" || true)
+    [ "$running" = true ] || { grep -i error "$STATE/up.log" >&2; die "$name is not running"; }
+done
 wait_until_ready
 check_routing
 check_containers
