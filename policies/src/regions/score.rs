@@ -27,7 +27,50 @@ pub(crate) struct Scoring {
     curve: Curve,
     /// Ascending by `below_ms`, at most 16.
     brackets: Vec<Bracket>,
+    steps: Steps,
     beyond: f32,
+}
+
+/// Brackets in the form that costs a request least: bounds side by side, to be
+/// compared at once, and the scores by how many bounds a round trip is below.
+#[derive(Clone, Debug, PartialEq)]
+struct Steps {
+    /// Ascending; nothing is below what fills a four up.
+    first: [f32; 4],
+    /// Where there are more than four.
+    further: Vec<[f32; 4]>,
+    /// From the last bracket's score to the first one's.
+    scores: Vec<f32>,
+    /// Below no bound.
+    beyond: f32,
+}
+
+impl Steps {
+    fn new(brackets: &[Bracket], beyond: f32) -> Self {
+        let mut bounds = brackets.iter().map(|bracket| bracket.below_ms);
+        let mut four = |_| std::array::from_fn(|_| bounds.next().unwrap_or(f32::NEG_INFINITY));
+        Self {
+            first: four(0),
+            further: (1..brackets.len().div_ceil(4)).map(four).collect(),
+            scores: brackets.iter().rev().map(|bracket| bracket.score).collect(),
+            beyond,
+        }
+    }
+
+    /// What is no number is below nothing.
+    #[inline]
+    fn score(&self, ms: f32) -> f32 {
+        let below =
+            |four: &[f32; 4]| -> u32 { four.map(|bound| u32::from(ms < bound)).iter().sum() };
+        let mut count = below(&self.first);
+        for four in &self.further {
+            count += below(four);
+        }
+        let score = count
+            .checked_sub(1)
+            .and_then(|at| self.scores.get(at as usize));
+        score.copied().unwrap_or(self.beyond)
+    }
 }
 
 /// How brackets are read.
@@ -90,6 +133,7 @@ impl Default for Scoring {
             },
             curve: Curve::Brackets,
             brackets: BRACKETS.to_vec(),
+            steps: Steps::new(&BRACKETS, BEYOND),
             beyond: BEYOND,
         }
     }
@@ -140,6 +184,7 @@ impl Scoring {
             && brackets.len() <= 16;
         (ascending && sane).then_some(Self {
             curve,
+            steps: Steps::new(&brackets, beyond),
             brackets,
             beyond,
             ..self
@@ -163,22 +208,13 @@ impl Scoring {
         self.weights
     }
 
-    /// Points for a round trip; one that is unknown is beyond all brackets.
-    pub(crate) fn latency(&self, ms: Option<f32>) -> f32 {
-        let Some(ms) = ms else { return self.beyond };
+    /// Points for a round trip; one that is unknown, not a number, is beyond
+    /// all brackets.
+    #[inline]
+    pub(crate) fn latency(&self, ms: f32) -> f32 {
         match self.curve {
-            // From the last to the first, without a branch to mispredict.
-            Curve::Brackets => self
-                .brackets
-                .iter()
-                .rev()
-                .fold(self.beyond, |score, bracket| {
-                    if ms < bracket.below_ms {
-                        bracket.score
-                    } else {
-                        score
-                    }
-                }),
+            // Without a branch to mispredict.
+            Curve::Brackets => self.steps.score(ms),
             Curve::Smooth => self.smooth(ms),
         }
     }
@@ -220,7 +256,10 @@ impl Scoring {
 
 /// Points for a load of 0 (idle) to 1 (full) and beyond.
 pub(crate) fn load_score(load: f32) -> f32 {
-    (100.0 * (1.0 - load)).clamp(0.0, 100.0)
+    // One instruction a bound, unlike `clamp`, which keeps what is no number.
+    let room = 100.0 * (1.0 - load);
+    let room = if room > 0.0 { room } else { 0.0 };
+    if room < 100.0 { room } else { 100.0 }
 }
 
 /// Points for a price; `dearest` is the highest of all regions.
@@ -254,11 +293,54 @@ mod tests {
         ];
         for (ms, score) in cases.into_iter().chain(more) {
             assert!(
-                (scoring.latency(Some(ms)) - score).abs() < f32::EPSILON,
+                (scoring.latency(ms) - score).abs() < f32::EPSILON,
                 "{ms} ms"
             );
         }
-        assert!((scoring.latency(None) - 20.0).abs() < f32::EPSILON);
+        assert!((scoring.latency(f32::NAN) - 20.0).abs() < f32::EPSILON);
+    }
+
+    #[test]
+    fn as_many_brackets_as_one_likes_are_read_as_they_are_listed() {
+        for count in 1..=16u8 {
+            let brackets: Vec<Bracket> = (1..=count)
+                .map(|at| Bracket {
+                    below_ms: f32::from(at) * 10.0,
+                    score: 100.0 - f32::from(at),
+                })
+                .collect();
+            let listed = |ms: f32| {
+                let found = brackets.iter().find(|bracket| ms < bracket.below_ms);
+                found.map_or(7.0, |bracket| bracket.score)
+            };
+            let scoring = Scoring::default()
+                .with_curve(Curve::Brackets, brackets.clone(), 7.0)
+                .unwrap();
+            for ms in (0..400u16).map(|half| f32::from(half) / 2.0) {
+                assert_eq!(
+                    scoring.latency(ms).to_bits(),
+                    listed(ms).to_bits(),
+                    "{ms} ms"
+                );
+            }
+            for odd in [f32::NAN, f32::INFINITY] {
+                assert_eq!(scoring.latency(odd).to_bits(), 7.0_f32.to_bits());
+            }
+        }
+    }
+
+    #[test]
+    fn room_is_from_none_to_all() {
+        for (load, points) in [
+            (0.0, 100.0),
+            (0.25, 75.0),
+            (1.0, 0.0),
+            (9.0, 0.0),
+            (-1.0, 100.0),
+        ] {
+            assert!((load_score(load) - points).abs() < f32::EPSILON, "{load}");
+        }
+        assert!(load_score(f32::NAN).abs() < f32::EPSILON);
     }
 
     #[test]
@@ -315,7 +397,7 @@ mod tests {
         let scoring = steps.with_curve(Curve::Smooth, brackets, BEYOND).unwrap();
         let mut last = 100.0;
         for tenth in 0..4_000u16 {
-            let score = scoring.latency(Some(f32::from(tenth) / 10.0));
+            let score = scoring.latency(f32::from(tenth) / 10.0);
             assert!(
                 score <= last + 0.001 && last - score < 0.2,
                 "{tenth}: {last} to {score}"

@@ -95,8 +95,8 @@ impl Top {
                     tier,
                     score: candidate.score,
                 };
-            } else if tier == self.tier {
-                self.score = self.score.max(candidate.score);
+            } else if tier == self.tier && candidate.score > self.score {
+                self.score = candidate.score;
             }
         }
         candidate
@@ -167,16 +167,18 @@ impl Weighing<'_> {
         }
     }
 
-    /// Estimate from the client, corrected by what this edge measures.
-    fn round_trip(&self, at: RegionIndex, hot: &HotRegion, state: &RegionState) -> Option<f32> {
+    /// Estimate from the client, corrected by what this edge measures; not a
+    /// number where there is neither.
+    fn round_trip(&self, at: RegionIndex, hot: &HotRegion, state: &RegionState) -> f32 {
         let measured = state.path().round_trip_ms();
-        match (self.origin.estimate(at), measured, hot.from_edge_ms) {
-            (Some(estimate), Some(measured), Some(listed)) => {
-                Some(estimate.corrected(measured - listed))
-            }
-            (Some(estimate), Some(_) | None, Some(_) | None) => Some(estimate.corrected(0.0)),
-            (None, measured, Some(_) | None) => measured,
-        }
+        let Some(estimate) = self.origin.estimate(at) else {
+            return measured.unwrap_or(f32::NAN);
+        };
+        let correction = match (measured, hot.from_edge_ms) {
+            (Some(measured), Some(listed)) => measured - listed,
+            (Some(_) | None, Some(_) | None) => 0.0,
+        };
+        estimate.corrected(correction)
     }
 
     /// What takes a permitted region out. The order is that of hardness.
