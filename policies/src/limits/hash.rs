@@ -1,9 +1,9 @@
 //! The hash of the table of addresses.
 //!
-//! Promises: two folded products under four secret words, drawn once a table:
-//! who does not know them cannot choose addresses that meet in one bucket,
-//! and no hash is ever told. A tenth of the cost of `SipHash`. Refuses to
-//! serve anything but one `u64` a key.
+//! Promises: two folded products under four secret words, drawn once a table;
+//! no word and no hash is ever told. Not a cryptographic hash: that addresses
+//! cannot be chosen to meet in one bucket rests on the words being secret.
+//! Cheaper than `SipHash`, which is why it is here. Meant for one `u64` a key.
 
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};

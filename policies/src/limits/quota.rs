@@ -123,8 +123,7 @@ impl Quota {
     }
 }
 
-/// Appends a number. Without `std::fmt`, which costs ten times as much; most
-/// are short.
+/// Appends a number, without the cost of `std::fmt`. Most are short.
 fn write_number(value: u64, out: &mut Vec<u8>) {
     let digit = |place: u64| b'0' + (value / place % 10) as u8;
     match value {
