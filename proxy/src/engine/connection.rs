@@ -333,11 +333,11 @@ impl Streams {
         if self.edge.lifecycle.draining() && self.closing.is_none() {
             self.close(h2, CloseReason::Drained, GOODBYE);
         }
-        if self.deadline.expired(cx) {
-            if let Some(reason) = self.late(h2) {
-                let _ = held.poll_release(cx);
-                return Poll::Ready(reason);
-            }
+        if self.deadline.expired(cx)
+            && let Some(reason) = self.late(h2)
+        {
+            let _ = held.poll_release(cx);
+            return Poll::Ready(reason);
         }
         Poll::Pending
     }

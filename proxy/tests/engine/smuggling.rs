@@ -84,6 +84,12 @@ fn framings() -> Vec<Vector> {
     ] {
         vectors.push(framed(status, &format!("Transfer-Encoding: {value}")));
     }
+    vectors
+}
+
+/// Several framing fields, and fields that hide one.
+fn framing_pairs() -> Vec<Vector> {
+    let mut vectors = Vec::new();
     for lines in [
         "Content-Length: 5\r\nContent-Length: 5",
         "Content-Length: 5\r\nContent-Length: 6",
@@ -293,7 +299,14 @@ fn odds() -> Vec<Vector> {
 }
 
 fn vectors() -> Vec<Vector> {
-    let all = [framings(), chunks(), lines(), hosts(), odds()];
+    let all = [
+        framings(),
+        framing_pairs(),
+        chunks(),
+        lines(),
+        hosts(),
+        odds(),
+    ];
     let all: Vec<Vector> = all.into_iter().flatten().collect();
     assert!(all.len() >= 100, "{}", all.len());
     all

@@ -35,7 +35,7 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    /// The error code of RST_STREAM or GOAWAY.
+    /// The error code of a reset stream or a connection's end.
     pub(crate) fn code(&self) -> u32 {
         let at = if self.kind == GOAWAY { 4 } else { 0 };
         u32::from_be_bytes(self.payload[at..at + 4].try_into().unwrap())
@@ -109,6 +109,7 @@ impl Frames {
         self.stream.write_all(bytes).is_ok()
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the four parts of a frame")]
     pub(crate) fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> bool {
         let bytes = frame(kind, flags, stream, payload);
         self.send(&bytes)

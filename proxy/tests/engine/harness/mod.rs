@@ -24,7 +24,7 @@ use meridian_policies::limits::LimitState;
 use meridian_policies::retry::Budget;
 use tempfile::TempDir;
 
-pub(crate) use self::client::{Answer, Client, End};
+pub(crate) use self::client::{Client, End};
 pub(crate) use self::upstream::{Call, Upstream};
 
 /// A wait that takes longer has failed.

@@ -182,14 +182,6 @@ pub(crate) struct Request {
     /// Request line and fields, with the empty line.
     pub(crate) head: String,
     pub(crate) body: Vec<u8>,
-    /// Trailer lines.
-    pub(crate) trailers: Vec<String>,
-}
-
-impl Request {
-    pub(crate) fn field(&self, name: &str) -> Option<&str> {
-        field(&self.head, name)
-    }
 }
 
 /// The only field of this name.
@@ -215,7 +207,7 @@ pub(crate) struct Call {
 impl Call {
     /// One read; false when the edge has ended the connection.
     pub(crate) fn fill(&mut self) -> bool {
-        let mut buffer = [0; 64 * 1024];
+        let mut buffer = [0; 16 * 1024];
         // Idle pooled connections outlive the patience of one read.
         let count = loop {
             match self.stream.read(&mut buffer) {
@@ -261,24 +253,14 @@ impl Call {
     /// A whole request.
     pub(crate) fn request(&mut self) -> Option<Request> {
         let head = self.head()?;
-        let (mut body, mut trailers) = (Vec::new(), Vec::new());
+        let mut body = Vec::new();
         if field(&head, "transfer-encoding").is_some() {
             while self.chunk(&mut body)? {}
-            loop {
-                let line = self.line()?;
-                if line == "\r\n" {
-                    break;
-                }
-                trailers.push(line);
-            }
+            while self.line()? != "\r\n" {}
         } else if let Some(length) = field(&head, "content-length") {
             body = self.exactly(length.parse().unwrap())?;
         }
-        Some(Request {
-            head,
-            body,
-            trailers,
-        })
+        Some(Request { head, body })
     }
 
     /// Appends one chunk; false after the last.
