@@ -139,6 +139,11 @@ impl RequestHead {
         text(self.authority.of(&self.fields.raw))
     }
 
+    /// The same as bytes: always ASCII.
+    pub fn authority_bytes(&self) -> &[u8] {
+        self.authority.of(&self.fields.raw)
+    }
+
     /// The host of [`RequestHead::authority`]; an IPv6 address keeps brackets.
     pub fn host(&self) -> &str {
         text(self.authority.first(self.host_len).of(&self.fields.raw))

@@ -70,7 +70,7 @@ pub enum RouteAction {
 }
 
 /// Deadlines of one exchange.
-#[derive(Copy, Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Copy, Clone, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct RouteTimeouts {
     /// From the request's end (or first attempt) to the first byte of the
     /// answer; `None`: what the static file says, 30 s by default.
@@ -79,16 +79,6 @@ pub struct RouteTimeouts {
     pub total: Option<Duration>,
     /// Without a byte in either direction; default none.
     pub idle: Option<Duration>,
-}
-
-impl Default for RouteTimeouts {
-    fn default() -> Self {
-        Self {
-            first_byte: None,
-            total: None,
-            idle: None,
-        }
-    }
 }
 
 /// Whether a route is an MCP endpoint.

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use meridian_policies::{RejectReason, Tick};
 use meridian_wire::{HeadLimits, RequestHead, ResponseHead};
 
-use super::deadlines::Deadline;
+use super::deadlines::{Deadline, GRAIN};
 use super::downstream::side::Downstream;
 use super::line::{Body, BodyError};
 use super::pace::{Late, Pace, Wait};
@@ -55,7 +55,8 @@ pub enum Upload {
     Refused,
 }
 
-/// Whether an exchange has waited before.
+/// Whether an exchange has waited before. The first wait is looked into after
+/// [`GRAIN`]: an answer that comes sooner costs no look at the client.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
 pub enum Waited {
     /// It is new.
@@ -183,7 +184,8 @@ impl Meter<'_> {
     /// The exchange waits: arms its deadline.
     pub fn waits(&mut self, wait: Wait) {
         // The first wait comes right after the clock was read.
-        if self.waited == Waited::Before {
+        let first = self.waited == Waited::Never;
+        if !first {
             self.now = self.clock.tick();
         }
         self.waited = Waited::Before;
@@ -192,6 +194,9 @@ impl Meter<'_> {
         match self.pace.waits(wait, moved, self.bytes_in, now) {
             Some(due) => self.deadline.arm(due),
             None => self.deadline.disarm(),
+        }
+        if first {
+            self.deadline.arm_sooner(now + GRAIN);
         }
     }
 }
@@ -252,7 +257,7 @@ impl<'a, 'd, 'm> Relay<'a, 'd, 'm> {
         }
         // What the client is told before the answer: 100 Continue, interim heads.
         if self.down.poll_flush(cx).is_ready_and(|flushed| flushed.is_err())
-            || (wait != Some(Wait::Client) && self.down.poll_gone(cx).is_ready())
+            || (wait != Some(Wait::Client) && self.looks() && self.down.poll_gone(cx).is_ready())
         {
             return Poll::Ready(Err(Broken::ClientGone));
         }
@@ -283,11 +288,16 @@ impl<'a, 'd, 'm> Relay<'a, 'd, 'm> {
                 Poll::Ready(Ok(())) => {}
             }
         };
-        if upload != Some(Wait::Client) && self.down.poll_gone(cx).is_ready() {
+        if upload != Some(Wait::Client) && self.looks() && self.down.poll_gone(cx).is_ready() {
             return Poll::Ready(Err(Broken::ClientGone));
         }
         self.meter.waits(wait);
         Poll::Pending
+    }
+
+    /// Whether it is worth asking if the client is still there.
+    fn looks(&self) -> bool {
+        self.meter.waited == Waited::Before
     }
 
     fn pass_down(&mut self, found: Result<Body, BodyError>) -> Result<(), Broken> {

@@ -67,7 +67,7 @@ pub fn add(
     });
     let proto = hop(Known::XForwardedProto).unwrap_or(info.transport.scheme().as_bytes());
     extra.push("x-forwarded-proto", proto);
-    let host = hop(Known::XForwardedHost).unwrap_or(head.authority().as_bytes());
+    let host = hop(Known::XForwardedHost).unwrap_or(head.authority_bytes());
     if !host.is_empty() {
         extra.push("x-forwarded-host", host);
     }
