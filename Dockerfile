@@ -11,9 +11,6 @@ ARG BUILD_IMAGE=docker.io/library/rust:1.95-bookworm
 ARG RUN_IMAGE=docker.io/library/debian:bookworm-slim
 
 FROM ${BUILD_IMAGE} AS source
-# zlib-ng, which pingora's compression brings, builds with cmake.
-RUN apt-get update && apt-get install -y --no-install-recommends cmake make \
-    && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
 

@@ -71,7 +71,9 @@ pub struct Clock {
 impl Clock {
     /// A clock whose zero is now.
     pub fn start() -> Self {
-        Self { origin: monotonic() }
+        Self {
+            origin: monotonic(),
+        }
     }
 
     /// Nanoseconds since [`Clock::start`]; saturates after 584 years.
@@ -83,7 +85,9 @@ impl Clock {
     pub fn unix_ms() -> u64 {
         SystemTime::now()
             .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+            .map_or(0, |since| {
+                u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+            })
     }
 }
 
@@ -91,7 +95,10 @@ impl Clock {
 fn monotonic() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     let nanos = u64::try_from(now.tv_nsec).unwrap_or(0);
-    u64::try_from(now.tv_sec).unwrap_or(0).saturating_mul(1_000_000_000).saturating_add(nanos)
+    u64::try_from(now.tv_sec)
+        .unwrap_or(0)
+        .saturating_mul(1_000_000_000)
+        .saturating_add(nanos)
 }
 
 /// Where the process stands between start and exit.
@@ -166,7 +173,9 @@ impl Lifecycle {
 
     /// The listeners accept.
     pub fn serving(&self) {
-        let _ = self.phase.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Acquire);
+        let _ = self
+            .phase
+            .compare_exchange(0, 1, Ordering::AcqRel, Ordering::Acquire);
     }
 
     /// Begins the drain: readiness fails at once, connections close when

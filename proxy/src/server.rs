@@ -34,8 +34,8 @@ use crate::admin::AdminListener;
 use crate::edge::Edge;
 use crate::settings::{AdminBind, Listener, Settings};
 
-pub use self::app::{Connections, Refused};
 use self::app::{App, ListenerContext};
+pub use self::app::{Connections, Refused};
 
 /// How long what is cut at the end of the drain may take to say so.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -50,13 +50,13 @@ pub struct BindError {
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "cannot listen on {}: {}", self.what, self.error)?;
-        match self.error.kind() {
-            io::ErrorKind::AddrInUse => f.write_str("; stop what uses the port, or choose another"),
-            io::ErrorKind::PermissionDenied => {
-                f.write_str("; choose a port above 1023, or give the process CAP_NET_BIND_SERVICE")
-            }
-            _ => Ok(()),
+        let kind = self.error.kind();
+        if kind == io::ErrorKind::AddrInUse {
+            f.write_str("; stop what uses the port, or choose another")?;
+        } else if kind == io::ErrorKind::PermissionDenied {
+            f.write_str("; choose a port above 1023, or give the process CAP_NET_BIND_SERVICE")?;
         }
+        Ok(())
     }
 }
 
@@ -73,7 +73,10 @@ impl BoundSockets {
     pub fn bind(settings: &Settings) -> Result<Self, BindError> {
         let mut listeners = Vec::new();
         for listener in &settings.listeners {
-            let failed = |error| BindError { what: listener.address.to_string(), error };
+            let failed = |error| BindError {
+                what: listener.address.to_string(),
+                error,
+            };
             let socket = TcpListener::bind(listener.address).map_err(failed)?;
             socket.set_nonblocking(true).map_err(failed)?;
             listeners.push((listener.clone(), socket));
@@ -87,7 +90,10 @@ impl BoundSockets {
 
     /// Where each public listener really listens, in the order of the file.
     pub fn local_addresses(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().filter_map(|(_, socket)| socket.local_addr().ok()).collect()
+        self.listeners
+            .iter()
+            .filter_map(|(_, socket)| socket.local_addr().ok())
+            .collect()
     }
 
     /// Where the admin side listens, if it does so on TCP.
@@ -102,7 +108,10 @@ impl BoundSockets {
 fn bind_admin(bind: &AdminBind) -> Result<AdminListener, BindError> {
     match bind {
         AdminBind::Tcp(address) => {
-            let failed = |error| BindError { what: format!("{address} (admin)"), error };
+            let failed = |error| BindError {
+                what: format!("{address} (admin)"),
+                error,
+            };
             let socket = TcpListener::bind(address).map_err(failed)?;
             socket.set_nonblocking(true).map_err(failed)?;
             Ok(AdminListener::Tcp(socket))
@@ -114,7 +123,10 @@ fn bind_admin(bind: &AdminBind) -> Result<AdminListener, BindError> {
 /// A socket file left behind by a process that is gone is replaced; one that
 /// answers is in use.
 fn bind_unix(path: &PathBuf) -> Result<AdminListener, BindError> {
-    let failed = |error| BindError { what: format!("{} (admin)", path.display()), error };
+    let failed = |error| BindError {
+        what: format!("{} (admin)", path.display()),
+        error,
+    };
     if path.exists() {
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
             return Err(failed(io::ErrorKind::AddrInUse.into()));
@@ -148,8 +160,16 @@ pub fn run(
         ..ServerConf::default()
     };
     let mut server = Server::new_with_opt_and_conf(None, conf);
-    server.add_service(EdgeService { edge: Arc::clone(edge), listeners, ready: Mutex::new(Some(Box::new(ready))) });
-    server.run(RunArgs { shutdown_signal: Box::new(Stop { edge: Arc::clone(edge) }) });
+    server.add_service(EdgeService {
+        edge: Arc::clone(edge),
+        listeners,
+        ready: Mutex::new(Some(Box::new(ready))),
+    });
+    server.run(RunArgs {
+        shutdown_signal: Box::new(Stop {
+            edge: Arc::clone(edge),
+        }),
+    });
     edge.lifecycle.stopped();
     if let Some(admin) = admin {
         let _ = admin.join();
@@ -162,13 +182,19 @@ fn spawn_admin(
     edge: &Arc<Edge>,
     listener: Option<AdminListener>,
 ) -> anyhow::Result<Option<std::thread::JoinHandle<()>>> {
-    let Some(listener) = listener else { return Ok(None) };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let Some(listener) = listener else {
+        return Ok(None);
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let edge = Arc::clone(edge);
-    let thread = std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
-        let stop = wait_stopped(Arc::clone(&edge));
-        runtime.block_on(crate::admin::serve(edge, listener, stop));
-    })?;
+    let thread = std::thread::Builder::new()
+        .name("admin".to_owned())
+        .spawn(move || {
+            let stop = wait_stopped(Arc::clone(&edge));
+            runtime.block_on(crate::admin::serve(edge, listener, stop));
+        })?;
     Ok(Some(thread))
 }
 
@@ -197,8 +223,13 @@ impl ShutdownSignalWatch for Stop {
 /// Begins the drain at SIGTERM or SIGINT. From its return on, neither ends the
 /// process by itself.
 fn drain_on_signals(edge: &Arc<Edge>) {
-    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    let (Ok(mut terminate), Ok(mut interrupt)) = signals else { return };
+    let signals = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    );
+    let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+        return;
+    };
     let edge = Arc::clone(edge);
     tokio::spawn(async move {
         tokio::select! {
@@ -234,12 +265,13 @@ impl Service for EdgeService {
             fds.lock().add(key.clone(), socket.into_raw_fd());
             let app = App::new(Arc::clone(&self.edge), context);
             let mut service = listening::Service::new(key.clone(), app);
-            service.add_listener(
-                ListenerConfig::tcp(key).l4_buffer(L4BufferSettings::unbuffered()),
-            );
+            service
+                .add_listener(ListenerConfig::tcp(key).l4_buffer(L4BufferSettings::unbuffered()));
             let (fds, accepting) = (Some(Arc::clone(&fds)), accepting.clone());
             tasks.push(tokio::spawn(async move {
-                service.start_service(fds, accepting, listeners_per_fd).await;
+                service
+                    .start_service(fds, accepting, listeners_per_fd)
+                    .await;
             }));
         }
         drain_on_signals(&self.edge);
@@ -257,6 +289,7 @@ impl Service for EdgeService {
         prober.abort();
     }
 
+    #[expect(clippy::unnecessary_literal_bound, reason = "the trait's signature")]
     fn name(&self) -> &str {
         "edge"
     }

@@ -28,7 +28,8 @@ pub struct Field<'a> {
     pub value: &'a [u8],
     /// The well-known name, or [`Known::Other`].
     pub known: Known,
-    /// Ends at this hop: hop-by-hop by definition, or named by `Connection`.
+    /// Ends at this hop: hop-by-hop by definition, named by `Connection`, or an
+    /// imitation of a well-known name with `_` for `-`.
     pub hop: bool,
 }
 
@@ -149,13 +150,14 @@ impl Fields {
         if self.entries.len() >= most {
             return Err(Malformed::TooManyFields);
         }
+        let hop = HOP.contains(known) || imitates(known, raw.get(..name).unwrap_or_default());
         let value = read_value(raw, name + 1);
         self.note(known);
         self.entries.push(Entry {
             name: Span::new(start, start + name),
             value: Span::new(start + value.start, start + value.end),
             known,
-            hop: HOP.contains(known),
+            hop,
             canonical: value.start == name + 2 && value.end + 2 == line.len(),
         });
         Ok(())
@@ -176,6 +178,7 @@ impl Fields {
     pub(crate) fn adopt(&mut self, start: usize, value: usize) {
         let name = Span::new(start, value.saturating_sub(2));
         let known = Known::from_lower(name.of(&self.raw));
+        let hop = HOP.contains(known) || imitates(known, name.of(&self.raw));
         let value = Span::new(value, self.raw.len());
         self.raw.extend_from_slice(b"\r\n");
         self.note(known);
@@ -183,7 +186,7 @@ impl Fields {
             name,
             value,
             known,
-            hop: HOP.contains(known),
+            hop,
             canonical: true,
         });
     }
@@ -365,3 +368,23 @@ fn nominate(token: &[u8], raw: &[u8], entries: &mut [Entry]) -> Result<(), Malfo
     }
     Ok(())
 }
+
+/// Whether a name becomes a well-known one where `-` and `_` are the same, as
+/// for CGI and its heirs: such a field ends at the edge, or a client could
+/// speak in the edge's name.
+fn imitates(known: Known, name: &[u8]) -> bool {
+    let mut dashed = [0_u8; KNOWN_LEN_MAX];
+    let Some(copy) = dashed.get_mut(..name.len()) else {
+        return false;
+    };
+    if known != Known::Other || !name.contains(&b'_') {
+        return false;
+    }
+    for (to, from) in copy.iter_mut().zip(name) {
+        *to = if *from == b'_' { b'-' } else { *from };
+    }
+    Known::from_lower(copy) != Known::Other
+}
+
+/// Longer than every well-known name.
+const KNOWN_LEN_MAX: usize = 32;

@@ -22,7 +22,8 @@ thread_local! {
 }
 
 fn take_read() -> Vec<u8> {
-    READ.with(|pool| pool.borrow_mut().pop()).unwrap_or_else(|| vec![0; BUFFER])
+    READ.with(|pool| pool.borrow_mut().pop())
+        .unwrap_or_else(|| vec![0; BUFFER])
 }
 
 fn give_read(buffer: Vec<u8>) {
@@ -37,7 +38,9 @@ fn give_read(buffer: Vec<u8>) {
 }
 
 fn take_write() -> Vec<u8> {
-    WRITE.with(|pool| pool.borrow_mut().pop()).unwrap_or_else(|| Vec::with_capacity(BUFFER))
+    WRITE
+        .with(|pool| pool.borrow_mut().pop())
+        .unwrap_or_else(|| Vec::with_capacity(BUFFER))
 }
 
 fn give_write(mut buffer: Vec<u8>) {

@@ -63,7 +63,13 @@ impl ConnectionInfo {
     pub fn new(peer: SocketAddr, trust: Trust, transport: Transport, protocol: Protocol) -> Self {
         let mut peer_text = Vec::with_capacity(15);
         extra::address(&mut peer_text, peer.ip());
-        Self { peer, trust, transport, protocol, peer_text }
+        Self {
+            peer,
+            trust,
+            transport,
+            protocol,
+            peer_text,
+        }
     }
 
     /// The peer's address as text.
@@ -92,7 +98,11 @@ pub async fn serve_h1(edge: &Arc<Edge>, info: &ConnectionInfo, io: Io) -> CloseR
             }
         };
         served += 1;
-        let last = edge.settings.limits.requests_per_connection.is_some_and(|n| served >= n.get());
+        let last = edge
+            .settings
+            .limits
+            .requests_per_connection
+            .is_some_and(|n| served >= n.get());
         let mut down = Downstream::H1(&mut connection);
         let after = exchange::run(
             exchange::Place { edge, info, last },
@@ -125,7 +135,11 @@ async fn wait(
         return Ok(());
     }
     let timeouts = &edge.settings.timeouts;
-    let patience = if served == 0 { timeouts.head } else { timeouts.idle };
+    let patience = if served == 0 {
+        timeouts.head
+    } else {
+        timeouts.idle
+    };
     deadline.arm(edge.clock.tick() + patience);
     poll_fn(|cx| {
         if edge.lifecycle.draining() {
@@ -141,8 +155,11 @@ async fn wait(
             Poll::Pending => {}
         }
         if deadline.expired(cx) {
-            let reason =
-                if served == 0 { CloseReason::HeadTimeout } else { CloseReason::Idle };
+            let reason = if served == 0 {
+                CloseReason::HeadTimeout
+            } else {
+                CloseReason::Idle
+            };
             return Poll::Ready(Err(reason));
         }
         Poll::Pending
@@ -205,7 +222,6 @@ async fn linger(edge: &Edge, connection: &mut Connection, deadline: &mut Deadlin
     .await;
 }
 
-
 /// Says goodbye where TLS has a word for it; never waits for the client.
 async fn close(mut connection: Connection) {
     poll_fn(|cx| {
@@ -219,8 +235,7 @@ async fn close(mut connection: Connection) {
 pub async fn serve_h2(edge: &Arc<Edge>, info: Arc<ConnectionInfo>, io: Io) -> CloseReason {
     let held = Held::new(io, edge.clock.clone());
     let timeouts = &edge.settings.timeouts;
-    let handshake = builder(&edge.settings.limits.head)
-        .handshake::<_, bytes::Bytes>(held.clone());
+    let handshake = builder(&edge.settings.limits.head).handshake::<_, bytes::Bytes>(held.clone());
     let mut handshake = Box::pin(tokio::time::timeout(timeouts.head, handshake));
     let started = poll_fn(|cx| {
         let done = handshake.as_mut().poll(cx);
@@ -237,7 +252,6 @@ pub async fn serve_h2(edge: &Arc<Edge>, info: Arc<ConnectionInfo>, io: Io) -> Cl
     let mut streams = Streams::new(edge);
     poll_fn(|cx| streams.poll(cx, &mut h2, &held, &info)).await
 }
-
 
 fn builder(limits: &HeadLimits) -> Builder {
     let mut builder = Builder::new();
@@ -288,6 +302,10 @@ impl Streams {
     }
 
     /// Drives the connection: frames in, frames out, new streams to tasks.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the connection, its two handles and its facts"
+    )]
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -319,12 +337,7 @@ impl Streams {
     }
 
     /// Floods, the drain, and the time without a stream.
-    fn look_around(
-        &mut self,
-        cx: &mut Context<'_>,
-        h2: &mut H2,
-        held: &Held,
-    ) -> Poll<CloseReason> {
+    fn look_around(&mut self, cx: &mut Context<'_>, h2: &mut H2, held: &Held) -> Poll<CloseReason> {
         if held.flooded() && self.closing != Some(CloseReason::Flood) {
             self.closing = Some(CloseReason::Flood);
             h2.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
@@ -363,7 +376,11 @@ impl Streams {
             None => {}
         }
         let timeouts = &self.edge.settings.timeouts;
-        let patience = if self.served == 0 { timeouts.head } else { timeouts.idle };
+        let patience = if self.served == 0 {
+            timeouts.head
+        } else {
+            timeouts.idle
+        };
         let ended = Tick(self.activity.ended.load(Ordering::Acquire));
         let idle_since = if busy { now } else { self.began.max(ended) };
         if now >= idle_since + patience {
@@ -374,6 +391,10 @@ impl Streams {
         None
     }
 
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what the crate hands out, and where it goes"
+    )]
     fn begin(
         &mut self,
         h2: &mut H2,
@@ -388,11 +409,15 @@ impl Streams {
                 self.close(h2, CloseReason::RequestLimit, GOODBYE);
             } else if self.served == 1 {
                 // From here on the idle time counts, not the head's.
-                self.deadline.arm(self.edge.clock.tick() + self.edge.settings.timeouts.idle);
+                self.deadline
+                    .arm(self.edge.clock.tick() + self.edge.settings.timeouts.idle);
             }
         }
         self.activity.open.fetch_add(1, Ordering::AcqRel);
-        let open = OpenStream { edge: Arc::clone(&self.edge), activity: Arc::clone(&self.activity) };
+        let open = OpenStream {
+            edge: Arc::clone(&self.edge),
+            activity: Arc::clone(&self.activity),
+        };
         let info = Arc::clone(info);
         tokio::spawn(async move {
             serve_stream(&open.edge, &info, request, respond).await;
@@ -408,7 +433,9 @@ struct OpenStream {
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
-        self.activity.ended.store(self.edge.clock.tick().0, Ordering::Release);
+        self.activity
+            .ended
+            .store(self.edge.clock.tick().0, Ordering::Release);
         self.activity.open.fetch_sub(1, Ordering::AcqRel);
     }
 }
@@ -420,7 +447,11 @@ async fn serve_stream(
     respond: SendResponse<bytes::Bytes>,
 ) {
     let (parts, body) = message.into_parts();
-    let end = if body.is_end_stream() { EndStream::Yes } else { EndStream::No };
+    let end = if body.is_end_stream() {
+        EndStream::Yes
+    } else {
+        EndStream::No
+    };
     let mut scratch = Scratch::take();
     let limits = &edge.settings.limits.head;
     let arrival = match request(&parts, end, limits, &mut scratch.request) {
@@ -430,7 +461,11 @@ async fn serve_stream(
     drop(parts);
     let mut stream = Stream::new(body, respond);
     let mut deadline = Deadline::new(&edge.clock);
-    let place = exchange::Place { edge, info, last: false };
+    let place = exchange::Place {
+        edge,
+        info,
+        last: false,
+    };
     let mut down = Downstream::H2(&mut stream);
     exchange::run(place, &mut down, (&mut scratch, &mut deadline), arrival).await;
     scratch.give();
@@ -444,4 +479,3 @@ fn reason(error: &h2::Error) -> CloseReason {
         None => CloseReason::ClientGone,
     }
 }
-

@@ -52,7 +52,10 @@ impl Deadline {
     /// from then on keeps one sweeping task.
     pub fn new(clock: &Clock) -> Self {
         if let Some(entry) = FREE.with(|free| free.borrow_mut().pop()) {
-            return Self { entry, known: false };
+            return Self {
+                entry,
+                known: false,
+            };
         }
         let entry = Arc::new(Entry {
             home: here(),
@@ -65,7 +68,10 @@ impl Deadline {
         if idle {
             tokio::spawn(sweep(clock.clone()));
         }
-        Self { entry, known: false }
+        Self {
+            entry,
+            known: false,
+        }
     }
 
     /// Due at `at`, whatever it was before.
@@ -88,8 +94,11 @@ impl Deadline {
     pub fn expired(&mut self, cx: &Context<'_>) -> bool {
         if !self.known {
             self.known = true;
-            *self.entry.waker.lock().unwrap_or_else(PoisonError::into_inner) =
-                Some(cx.waker().clone());
+            *self
+                .entry
+                .waker
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
         }
         self.entry.fired.load(Ordering::Relaxed) && self.entry.fired.swap(false, Ordering::Relaxed)
     }
@@ -118,7 +127,9 @@ impl Drop for Deadline {
 /// Tells threads apart: the address of something each has its own of. 0 while
 /// the thread ends.
 fn here() -> usize {
-    ENTRIES.try_with(|entries| std::ptr::from_ref(entries).addr()).unwrap_or(0)
+    ENTRIES
+        .try_with(|entries| std::ptr::from_ref(entries).addr())
+        .unwrap_or(0)
 }
 
 /// Makes every task with a deadline look around once, within [`GRAIN`].
@@ -159,7 +170,11 @@ async fn sweep(clock: Clock) {
             }
         });
         for entry in due {
-            let waker = entry.waker.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let waker = entry
+                .waker
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
             if let Some(waker) = waker {
                 waker.wake();
             }
@@ -174,7 +189,14 @@ mod tests {
     use std::task::Poll;
 
     async fn wait(deadline: &mut Deadline) {
-        poll_fn(|cx| if deadline.expired(cx) { Poll::Ready(()) } else { Poll::Pending }).await;
+        poll_fn(|cx| {
+            if deadline.expired(cx) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
     }
 
     #[tokio::test]

@@ -71,7 +71,13 @@ pub async fn run(
     let edge = place.edge;
     let now = edge.clock.tick();
     let generation = edge.generation();
-    let Scratch { request, response, extra, body, receipt } = scratch;
+    let Scratch {
+        request,
+        response,
+        extra,
+        body,
+        receipt,
+    } = scratch;
     let mut record = Record::begin(place, &generation, now, receipt.take());
     let bounds = Bounds::new(&edge.settings.timeouts);
     let mut exchange = Exchange {
@@ -95,7 +101,9 @@ pub async fn run(
     let served = match arrival {
         Arrival::Whole => exchange.decide(down, request, body).await,
         Arrival::Malformed(error) => {
-            exchange.refuse(down, request, Told::to(&Refusal::malformed(error))).await
+            exchange
+                .refuse(down, request, Told::to(&Refusal::malformed(error)))
+                .await
         }
         Arrival::Late => {
             let detail = "the head did not arrive in time";
@@ -204,21 +212,37 @@ impl<'a> Exchange<'a, '_> {
         self.record.found(&facts, route.0, &findings);
         match entry {
             Ok(Entry::Proceed) => {
-                let work = Work { question: &question, facts, findings };
+                let work = Work {
+                    question: &question,
+                    facts,
+                    findings,
+                };
                 self.proceed(down, work, body).await
             }
             Ok(Entry::Health) => self.health(down, head).await,
             Ok(Entry::Respond(status, text)) => {
                 self.record.status = status;
-                self.own_answer(down, head, (status, "text/plain; charset=utf-8", text)).await
+                self.own_answer(down, head, (status, "text/plain; charset=utf-8", text))
+                    .await
             }
             Err(refusal) => {
                 // Only for the id that an MCP client waits for.
-                let message = match (route.1.mcp, self.hold_back(down, head, (route.1, body)).await) {
+                let message = match (
+                    route.1.mcp,
+                    self.hold_back(down, head, (route.1, body)).await,
+                ) {
                     (McpRoute::On, Ok(HeldBack::Whole)) => mcp::read(Some(body.as_slice())),
                     (McpRoute::On | McpRoute::Off, _) => mcp::Read::Unread,
                 };
-                self.refuse(down, head, Told { refusal: &refusal, id: message.id() }).await
+                self.refuse(
+                    down,
+                    head,
+                    Told {
+                        refusal: &refusal,
+                        id: message.id(),
+                    },
+                )
+                .await
             }
         }
     }
@@ -261,13 +285,17 @@ impl<'a> Exchange<'a, '_> {
         work: Work<'_, '_>,
         body: &mut Vec<u8>,
     ) -> Served {
-        let Work { question, mut facts, mut findings } = work;
+        let Work {
+            question,
+            mut facts,
+            mut findings,
+        } = work;
         let (head, route) = (facts.head, question.route);
-        let held = match self.hold_back(down, head, (route.1, body)).await {
-            Ok(held) => held,
+        let kept = match self.hold_back(down, head, (route.1, body)).await {
+            Ok(kept) => kept,
             Err(broken) => return self.broken(down, head, broken).await,
         };
-        let message = match (route.1.mcp, held) {
+        let message = match (route.1.mcp, kept) {
             (McpRoute::On, HeldBack::Whole) => mcp::read(Some(body.as_slice())),
             (McpRoute::On | McpRoute::Off, _) => mcp::Read::Unread,
         };
@@ -277,17 +305,32 @@ impl<'a> Exchange<'a, '_> {
                 Ok(read) => facts.mcp = Some(read),
                 Err(mismatch) => {
                     let refusal = mismatch.refusal();
-                    return self.refuse(down, head, Told { refusal: &refusal, id }).await;
+                    return self
+                        .refuse(
+                            down,
+                            head,
+                            Told {
+                                refusal: &refusal,
+                                id,
+                            },
+                        )
+                        .await;
                 }
             }
         }
-        let decided = inspect_body(question, (head, held), (body, &mut findings))
+        let decided = inspect_body(question, (head, kept), (body, &mut findings))
             .and_then(|()| admit::permit(question, &facts, &mut findings));
         self.record.found(&facts, route.0, &findings);
         let refusal = match decided {
             Ok(admitted) => {
                 self.record.permitted(&admitted.permitted);
-                let work = Forwarding { admitted: &admitted, route, held, body, message_id: id };
+                let work = Forwarding {
+                    admitted: &admitted,
+                    route,
+                    held: kept,
+                    body,
+                    message_id: id,
+                };
                 match forward(self, down, work).await {
                     Ok(served) => return served,
                     Err(refusal) => refusal,
@@ -295,7 +338,15 @@ impl<'a> Exchange<'a, '_> {
             }
             Err(refusal) => refusal,
         };
-        self.refuse(down, head, Told { refusal: &refusal, id }).await
+        self.refuse(
+            down,
+            head,
+            Told {
+                refusal: &refusal,
+                id,
+            },
+        )
+        .await
     }
 
     /// The route's bounds replace the process's.
@@ -315,10 +366,10 @@ impl<'a> Exchange<'a, '_> {
         head: &RequestHead,
         (route, body): (&Route, &mut Vec<u8>),
     ) -> Result<HeldBack, Broken> {
-        if let BodyFraming::Length(length) = head.framing() {
-            if length > route.body_limit {
-                return Err(Broken::TooLarge);
-            }
+        if let BodyFraming::Length(length) = head.framing()
+            && length > route.body_limit
+        {
+            return Err(Broken::TooLarge);
         }
         let bound = self.hold_bound(head, route);
         if bound == 0 || down.body_done() {
@@ -359,7 +410,9 @@ impl<'a> Exchange<'a, '_> {
     /// How much of the body is seen before it is decided: for MCP, where the
     /// message says what is called, and where bodies are inspected.
     fn hold_bound(&self, head: &RequestHead, route: &Route) -> usize {
-        if !matches!(route.action, RouteAction::Forward) || head.framing() == BodyFraming::None && head.version() != Version::Http2 {
+        if !matches!(route.action, RouteAction::Forward)
+            || head.framing() == BodyFraming::None && head.version() != Version::Http2
+        {
             return 0;
         }
         let snapshot = &self.generation.snapshot;
@@ -376,15 +429,23 @@ impl<'a> Exchange<'a, '_> {
             }
             (RouteWaf::On | RouteWaf::Off, _) => 0,
         };
-        usize::try_from(peek).unwrap_or(usize::MAX).max(inspected).min(process)
+        usize::try_from(peek)
+            .unwrap_or(usize::MAX)
+            .max(inspected)
+            .min(process)
     }
 
     async fn health(&mut self, down: &mut Downstream<'_>, head: &RequestHead) -> Served {
         let ready = self.place.edge.lifecycle.ready();
         let status = if ready { 200 } else { 503 };
-        let text = if ready { r#"{"status":"ok"}"# } else { r#"{"status":"draining"}"# };
+        let text = if ready {
+            r#"{"status":"ok"}"#
+        } else {
+            r#"{"status":"draining"}"#
+        };
         self.record.status = status;
-        self.own_answer(down, head, (status, "application/json", text)).await
+        self.own_answer(down, head, (status, "application/json", text))
+            .await
     }
 
     /// An answer of the edge that is no refusal.
@@ -395,7 +456,12 @@ impl<'a> Exchange<'a, '_> {
         (status, kind, text): (u16, &str, &str),
     ) -> Served {
         self.extra.clear();
-        respond::common(self.extra, &self.record.id, self.record.quota(), self.generation);
+        respond::common(
+            self.extra,
+            &self.record.id,
+            self.record.quota(),
+            self.generation,
+        );
         respond::own(self.response, self.extra, status, kind);
         self.send(down, head, text.as_bytes()).await
     }
@@ -411,7 +477,12 @@ impl<'a> Exchange<'a, '_> {
         let id = std::str::from_utf8(&self.record.id).unwrap_or_default();
         let body = told.refusal.body(id, told.id);
         self.extra.clear();
-        respond::common(self.extra, &self.record.id, self.record.quota(), self.generation);
+        respond::common(
+            self.extra,
+            &self.record.id,
+            self.record.quota(),
+            self.generation,
+        );
         respond::refusal(self.response, self.extra, told.refusal, &body);
         self.send(down, head, body.text.as_bytes()).await
     }
@@ -435,11 +506,21 @@ impl<'a> Exchange<'a, '_> {
         let silent = head.method() == Method::Head || matches!(self.record.status, 204 | 304);
         respond::from_edge(self.extra, body.len(), silent);
         let persistence = self.persistence(down, head);
-        let framing = if silent { BodyFraming::None } else { BodyFraming::Length(body.len() as u64) };
+        let framing = if silent {
+            BodyFraming::None
+        } else {
+            BodyFraming::Length(body.len() as u64)
+        };
         let (to, drop) = (head.version(), meridian_wire::KnownSet::EMPTY);
         let response = &*self.response;
         self.extra.with(|append| {
-            let plan = ResponsePlan { to, drop, append, framing, connection: persistence };
+            let plan = ResponsePlan {
+                to,
+                drop,
+                append,
+                framing,
+                connection: persistence,
+            };
             down.respond(response, &plan);
         });
         let body = if silent { &[] } else { body };
@@ -486,10 +567,10 @@ struct Work<'q, 'a> {
 /// Looks at the part of the body that was held back.
 fn inspect_body(
     question: &Question<'_>,
-    (head, held): (&RequestHead, HeldBack),
+    (head, kept): (&RequestHead, HeldBack),
     (body, findings): (&[u8], &mut Findings),
 ) -> Result<(), Box<Refusal>> {
-    if held == HeldBack::Nothing {
+    if kept == HeldBack::Nothing {
         return Ok(());
     }
     match admit::mode(question) {

@@ -134,14 +134,20 @@ pub async fn forward(
         x.record.attempt(&choice, draw);
         let failed = match attempt(x, down, (&work, &choice), (replay.take(), draw)).await {
             Attempt::Answered(upstream, upload, head) => {
-                let answered = Answered { upstream, upload, head, choice, flight };
+                let answered = Answered {
+                    upstream,
+                    upload,
+                    head,
+                    choice,
+                    flight,
+                };
                 match answer(x, down, &work, answered).await {
                     Ok(served) => return Ok(served),
                     Err(failed) => failed,
                 }
             }
             Attempt::Over(broken) => {
-                report(x, &choice, AttemptOutcome::ClientGone);
+                report(x, choice, AttemptOutcome::ClientGone);
                 return match broken.refusal() {
                     Some(refusal) => Err(Box::new(refusal)),
                     None => Ok(Served::Broken(broken)),
@@ -150,19 +156,20 @@ pub async fn forward(
             Attempt::Failed(failed) => failed,
         };
         x.meter.now = edge.clock.tick();
-        report(x, &choice, failed.outcome);
+        report(x, choice, failed.outcome);
         // A kept connection that had gone stale says nothing about its endpoint.
         if failed.failure != Failure::ReusedConnectionClosed {
             tried.add(choice.endpoint());
         }
         replay = failed.replay;
-        let again = again(x, &work, &failed.failure, (failed.sent, replay.is_some()));
+        let again = again(x, &work, failed.failure, (failed.sent, replay.is_some()));
         let refusal = Box::new(gave_up(failed.failure, failed.broken));
         if !again {
             return Err(refusal);
         }
         last = Some(refusal);
-        edge.telemetry.retry(generation, choice.region(), reason(&failed.failure));
+        edge.telemetry
+            .retry(generation, choice.region(), reason(failed.failure));
     }
 }
 
@@ -181,20 +188,29 @@ fn choose(x: &mut Exchange<'_, '_>, ask: &Ask<'_>) -> Result<Choice, Box<Refusal
 fn again(
     x: &Exchange<'_, '_>,
     work: &Forwarding<'_>,
-    failure: &Failure,
+    failure: Failure,
     (sent, replayable): (Sent, bool),
 ) -> bool {
     let kept = sent == Sent::Nothing || replayable;
     let ask = RetryAsk {
         route: work.route.1,
         facts: work.admitted.facts,
-        failure: *failure,
+        failure,
         sent,
-        replayable: if kept { retry::Replayable::Yes } else { retry::Replayable::No },
+        replayable: if kept {
+            retry::Replayable::Yes
+        } else {
+            retry::Replayable::No
+        },
         attempts: x.record.attempts,
     };
     let edge = x.place.edge;
-    let verdict = retry::verdict(&x.generation.snapshot, &ask, &edge.budget, edge.clock.tick());
+    let verdict = retry::verdict(
+        &x.generation.snapshot,
+        &ask,
+        &edge.budget,
+        edge.clock.tick(),
+    );
     match verdict {
         retry::Verdict::Retry => true,
         retry::Verdict::GiveUp(_) => false,
@@ -206,9 +222,10 @@ fn gave_up(failure: Failure, broken: Option<Broken>) -> Refusal {
         return refusal;
     }
     match failure {
-        Failure::Connect => {
-            Refusal::new(RejectReason::UpstreamRefused, "no connection to the backend came about")
-        }
+        Failure::Connect => Refusal::new(
+            RejectReason::UpstreamRefused,
+            "no connection to the backend came about",
+        ),
         Failure::FirstByteTimeout => Refusal::new(
             RejectReason::UpstreamTimeout,
             "the backend did not begin its answer in time",
@@ -220,7 +237,7 @@ fn gave_up(failure: Failure, broken: Option<Broken>) -> Refusal {
     }
 }
 
-fn reason(failure: &Failure) -> RetryReason {
+fn reason(failure: Failure) -> RetryReason {
     match failure {
         Failure::Connect => RetryReason::Connect,
         Failure::ReusedConnectionClosed => RetryReason::Stale,
@@ -231,7 +248,7 @@ fn reason(failure: &Failure) -> RetryReason {
 }
 
 /// Tells the endpoint's state what became of an attempt.
-fn report(x: &mut Exchange<'_, '_>, choice: &Choice, outcome: AttemptOutcome) {
+fn report(x: &mut Exchange<'_, '_>, choice: Choice, outcome: AttemptOutcome) {
     x.record.attempted(choice.endpoint(), outcome);
     let report = AttemptReport {
         outcome,
@@ -268,7 +285,8 @@ async fn connection(
         Ok(_) => ConnectResult::Connected,
         Err(error) => connect_result(error),
     };
-    edge.telemetry.upstream_connect(x.generation, choice.region(), result);
+    edge.telemetry
+        .upstream_connect(x.generation, choice.region(), result);
     let stream = connected?;
     let connected = edge.clock.tick();
     x.meter.now = connected;
@@ -286,6 +304,10 @@ async fn timed(
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the standard library's list grows"
+)]
 fn connect_result(error: &io::Error) -> ConnectResult {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => ConnectResult::Refused,
@@ -308,11 +330,16 @@ async fn attempt(
     let mut upstream = match connection(x, choice, (draw, x.meter.now)).await {
         Ok(upstream) => upstream,
         Err(error) => {
-            let outcome = match error.kind() {
-                io::ErrorKind::TimedOut => AttemptOutcome::TimedOut,
-                _ => AttemptOutcome::ConnectFailed,
+            let outcome = if error.kind() == io::ErrorKind::TimedOut {
+                AttemptOutcome::TimedOut
+            } else {
+                AttemptOutcome::ConnectFailed
             };
-            let sent = if replay.is_some() { Sent::HeadOrBody } else { Sent::Nothing };
+            let sent = if replay.is_some() {
+                Sent::HeadOrBody
+            } else {
+                Sent::Nothing
+            };
             return Attempt::Failed(Box::new(Failed {
                 failure: Failure::Connect,
                 outcome,
@@ -354,7 +381,12 @@ fn write_head(
     };
     let drop = forwarded::dropped(x.place.info.trust);
     x.extra.with(|append| {
-        let plan = RequestPlan { drop, append, framing, upgrade: upgrade(work) };
+        let plan = RequestPlan {
+            drop,
+            append,
+            framing,
+            upgrade: upgrade(work),
+        };
         write_request(head, &plan, upstream.line.outbox.space());
     });
     upstream.line.begin_body(framing);
@@ -450,16 +482,16 @@ fn failed(
         Broken::Closed
         | Broken::Upstream
         | Broken::UpstreamMalformed(_)
-        | Broken::UnaskedUpgrade => {
-            (Failure::Reset, AttemptOutcome::Reset)
-        }
+        | Broken::UnaskedUpgrade => (Failure::Reset, AttemptOutcome::Reset),
         Broken::Late(Late::FirstByte | Late::UpstreamWrite | Late::Idle) => {
             (Failure::FirstByteTimeout, AttemptOutcome::TimedOut)
         }
     };
     let whole = upload != Upload::Open && replayable == Replayable::Whole;
-    let replay =
-        whole.then(|| Replay { outbox: std::mem::take(&mut upstream.line.outbox), head });
+    let replay = whole.then(|| Replay {
+        outbox: std::mem::take(&mut upstream.line.outbox),
+        head,
+    });
     Attempt::Failed(Box::new(Failed {
         failure,
         outcome,
@@ -495,13 +527,19 @@ async fn answer(
     } else {
         AttemptOutcome::Success
     };
-    report(x, &answered.choice, outcome);
+    report(x, answered.choice, outcome);
     x.record.answered(x.response, answered.choice.region());
     let persistence = begin_answer(x, down, work, &mut answered);
     if persistence == Persistence::Upgrade {
         return Ok(tunnel(x, down, answered).await);
     }
-    let Answered { mut upstream, upload, choice, flight, .. } = answered;
+    let Answered {
+        mut upstream,
+        upload,
+        choice,
+        flight,
+        ..
+    } = answered;
     let mut relay = Relay::new(down, &mut upstream, upload, &mut x.meter);
     let relayed = poll_fn(|cx| relay.poll_answer(cx)).await;
     let sent = relay.upload == Upload::Sent;
@@ -515,7 +553,7 @@ async fn answer(
         }
         Err(broken) => {
             if matches!(broken, Broken::Upstream | Broken::UpstreamMalformed(_)) {
-                report(x, &choice, AttemptOutcome::Reset);
+                report(x, choice, AttemptOutcome::Reset);
             }
             Served::Broken(broken)
         }
@@ -533,7 +571,7 @@ fn retry_status<'a>(
 ) -> Result<Answered<'a>, Box<Failed>> {
     let whole = answered.upload == Upload::Sent && !answered.upstream.line.outbox.all().is_empty();
     let failure = Failure::Status(status);
-    if !whole || !again(x, work, &failure, (Sent::HeadOrBody, true)) {
+    if !whole || !again(x, work, failure, (Sent::HeadOrBody, true)) {
         return Ok(answered);
     }
     Err(Box::new(Failed {
@@ -564,10 +602,17 @@ fn begin_answer(
     }
     upstream.expect_body(x.response);
     let snapshot = &x.generation.snapshot;
-    let session = x.response.first(Known::McpSessionId).map(|id| (upstream.tag, id));
+    let session = x
+        .response
+        .first(Known::McpSessionId)
+        .map(|id| (upstream.tag, id));
     x.extra.clear();
     respond::common(x.extra, &x.record.id, x.record.quota(), x.generation);
-    respond::from_region(x.extra, &snapshot.region(answered.choice.region()).id, session);
+    respond::from_region(
+        x.extra,
+        &snapshot.region(answered.choice.region()).id,
+        session,
+    );
     let framing = match x.response.framing() {
         BodyFraming::Chunked | BodyFraming::UntilClose => down.stream_framing(head),
         framing @ (BodyFraming::None | BodyFraming::Length(_)) => framing,
@@ -579,11 +624,24 @@ fn begin_answer(
     } else {
         x.persistence(down, head)
     };
-    let drop = if session.is_some() { respond::DROPPED_WITH_SESSION } else { respond::DROPPED };
+    let drop = if session.is_some() {
+        respond::DROPPED_WITH_SESSION
+    } else {
+        respond::DROPPED
+    };
     let to = head.version();
     let response = &*x.response;
     x.extra.with(|append| {
-        down.respond(response, &ResponsePlan { to, drop, append, framing, connection: persistence });
+        down.respond(
+            response,
+            &ResponsePlan {
+                to,
+                drop,
+                append,
+                framing,
+                connection: persistence,
+            },
+        );
     });
     persistence
 }
@@ -596,11 +654,18 @@ async fn tunnel(
 ) -> Served {
     x.record.shape = Shape::Tunnel;
     let edge = x.place.edge;
-    let _open = edge.telemetry.connection(crate::telemetry::Protocol::WebSocket);
+    let _open = edge
+        .telemetry
+        .connection(crate::telemetry::Protocol::WebSocket);
     let Downstream::H1(connection) = down else {
         return Served::Broken(Broken::UnaskedUpgrade);
     };
-    let Meter { deadline, bytes_in, bytes_out, .. } = &mut x.meter;
+    let Meter {
+        deadline,
+        bytes_in,
+        bytes_out,
+        ..
+    } = &mut x.meter;
     let mut tunnel = Tunnel::new(edge, &mut connection.line, &mut answered.upstream.line);
     let ended = poll_fn(|cx| tunnel.poll(cx, deadline)).await;
     *bytes_in += tunnel.up;

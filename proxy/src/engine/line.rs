@@ -84,7 +84,11 @@ impl Line {
         if self.data > 0 {
             return Ok(Some(Body::Data));
         }
-        match self.decoder.step(self.inbox.unread()).map_err(BodyError::Malformed)? {
+        match self
+            .decoder
+            .step(self.inbox.unread())
+            .map_err(BodyError::Malformed)?
+        {
             Step::Data { skip, len } => {
                 self.inbox.consume(skip);
                 self.data = len;

@@ -98,6 +98,10 @@ impl Pace {
 
     /// The exchange waits: `moved` counts all bytes both ways so far,
     /// `uploaded` those of the request's body. When is it late?
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what it waits for, how far it is, and when"
+    )]
     pub fn waits(&mut self, wait: Wait, moved: u64, uploaded: u64, now: Tick) -> Option<Tick> {
         if self.wait != Wait::Client && wait == Wait::Client {
             // The client was not asked for anything meanwhile.
@@ -109,7 +113,9 @@ impl Pace {
         (self.moved, self.wait, self.uploaded) = (moved, wait, uploaded);
         let own = match wait {
             Wait::Client => self.slow_at(),
-            Wait::UpstreamWrite | Wait::ClientWrite => Some(after(self.progress, self.bounds.stall)),
+            Wait::UpstreamWrite | Wait::ClientWrite => {
+                Some(after(self.progress, self.bounds.stall))
+            }
             Wait::FirstByte => Some(after(self.progress, self.bounds.first_byte)),
             Wait::Answer => self.bounds.idle.map(|idle| after(self.progress, idle)),
         };
@@ -122,14 +128,21 @@ impl Pace {
 
     /// The deadline fired: is it late, and for what?
     pub fn late(&self, now: Tick) -> Option<Late> {
-        if self.bounds.total.is_some_and(|total| now >= after(self.began, total)) {
+        if self
+            .bounds
+            .total
+            .is_some_and(|total| now >= after(self.began, total))
+        {
             return Some(Late::Total);
         }
         let (due, late) = match self.wait {
             Wait::Client => (self.slow_at()?, Late::BodyRate),
             Wait::UpstreamWrite => (after(self.progress, self.bounds.stall), Late::UpstreamWrite),
             Wait::ClientWrite => (after(self.progress, self.bounds.stall), Late::ClientWrite),
-            Wait::FirstByte => (after(self.progress, self.bounds.first_byte), Late::FirstByte),
+            Wait::FirstByte => (
+                after(self.progress, self.bounds.first_byte),
+                Late::FirstByte,
+            ),
             Wait::Answer => (after(self.progress, self.bounds.idle?), Late::Idle),
         };
         (now >= due).then_some(late)
@@ -137,14 +150,20 @@ impl Pace {
 
     /// When the bytes that came so far are too few; never without a rate.
     fn slow_at(&self) -> Option<Tick> {
-        let earned = self.uploaded.saturating_mul(1_000).checked_div(self.bounds.body_rate)?;
+        let earned = self
+            .uploaded
+            .saturating_mul(1_000)
+            .checked_div(self.bounds.body_rate)?;
         let patience = self.bounds.body_grace + self.upload_paused + Duration::from_millis(earned);
         Some(after(self.began, patience))
     }
 }
 
 fn after(tick: Tick, wait: Duration) -> Tick {
-    Tick(tick.0.saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX)))
+    Tick(
+        tick.0
+            .saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX)),
+    )
 }
 
 fn since(now: Tick, then: Tick) -> Duration {
@@ -162,7 +181,7 @@ mod tests {
             body_grace: Duration::from_secs(10),
             body_rate: 1_024,
             first_byte: Duration::from_secs(30),
-            stall: Duration::from_secs(60),
+            stall: Duration::from_mins(1),
             idle: None,
             total: None,
         }
@@ -171,15 +190,27 @@ mod tests {
     #[test]
     fn a_body_below_the_rate_is_late_after_the_grace() {
         let mut pace = Pace::new(bounds(), Tick(0));
-        assert_eq!(pace.waits(Wait::Client, 0, 0, Tick(0)), Some(Tick(10 * SECOND)));
-        assert_eq!(pace.waits(Wait::Client, 2_048, 2_048, Tick(SECOND)), Some(Tick(12 * SECOND)));
+        assert_eq!(
+            pace.waits(Wait::Client, 0, 0, Tick(0)),
+            Some(Tick(10 * SECOND))
+        );
+        assert_eq!(
+            pace.waits(Wait::Client, 2_048, 2_048, Tick(SECOND)),
+            Some(Tick(12 * SECOND))
+        );
         assert_eq!(pace.late(Tick(12 * SECOND - 1)), None);
         assert_eq!(pace.late(Tick(12 * SECOND)), Some(Late::BodyRate));
     }
 
     #[test]
     fn without_a_rate_a_body_is_never_late() {
-        let mut pace = Pace::new(Bounds { body_rate: 0, ..bounds() }, Tick(0));
+        let mut pace = Pace::new(
+            Bounds {
+                body_rate: 0,
+                ..bounds()
+            },
+            Tick(0),
+        );
         assert_eq!(pace.waits(Wait::Client, 0, 0, Tick(0)), None);
         assert_eq!(pace.late(Tick(u64::MAX)), None);
     }
@@ -207,7 +238,13 @@ mod tests {
         let mut pace = Pace::new(bounds(), Tick(0));
         assert_eq!(pace.waits(Wait::Answer, 10, 0, Tick(0)), None);
         assert_eq!(pace.late(Tick(u64::MAX)), None);
-        let mut pace = Pace::new(Bounds { total: Some(Duration::from_secs(1)), ..bounds() }, Tick(0));
+        let mut pace = Pace::new(
+            Bounds {
+                total: Some(Duration::from_secs(1)),
+                ..bounds()
+            },
+            Tick(0),
+        );
         assert_eq!(pace.waits(Wait::Answer, 10, 0, Tick(0)), Some(Tick(SECOND)));
         assert_eq!(pace.late(Tick(SECOND)), Some(Late::Total));
     }
@@ -216,7 +253,13 @@ mod tests {
     fn progress_moves_the_stall() {
         let mut pace = Pace::new(bounds(), Tick(0));
         pace.waits(Wait::ClientWrite, 1, 0, Tick(0));
-        assert_eq!(pace.waits(Wait::ClientWrite, 2, 0, Tick(SECOND)), Some(Tick(61 * SECOND)));
-        assert_eq!(pace.waits(Wait::ClientWrite, 2, 0, Tick(2 * SECOND)), Some(Tick(61 * SECOND)));
+        assert_eq!(
+            pace.waits(Wait::ClientWrite, 2, 0, Tick(SECOND)),
+            Some(Tick(61 * SECOND))
+        );
+        assert_eq!(
+            pace.waits(Wait::ClientWrite, 2, 0, Tick(2 * SECOND)),
+            Some(Tick(61 * SECOND))
+        );
     }
 }

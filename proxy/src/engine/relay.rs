@@ -94,26 +94,33 @@ impl Broken {
         let (reason, detail) = match self {
             Self::ClientGone => return None,
             Self::ClientMalformed(error) => return Some(Refusal::malformed(*error)),
-            Self::TooLarge => (RejectReason::BodyTooLarge, "the body is over the route's bound"),
-            Self::Closed | Self::Upstream => {
-                (RejectReason::UpstreamBroken, "the backend closed before its answer was whole")
-            }
+            Self::TooLarge => (
+                RejectReason::BodyTooLarge,
+                "the body is over the route's bound",
+            ),
+            Self::Closed | Self::Upstream => (
+                RejectReason::UpstreamBroken,
+                "the backend closed before its answer was whole",
+            ),
             Self::UpstreamMalformed(error) => {
                 let refusal = Refusal::new(RejectReason::UpstreamBroken, error.text());
                 return Some(refusal.by(error.name()));
             }
-            Self::UnaskedUpgrade => {
-                (RejectReason::UpstreamBroken, "the backend switched protocols unasked")
-            }
+            Self::UnaskedUpgrade => (
+                RejectReason::UpstreamBroken,
+                "the backend switched protocols unasked",
+            ),
             Self::Late(Late::BodyRate) => {
                 (RejectReason::RequestTimeout, "the body came too slowly")
             }
-            Self::Late(Late::FirstByte) => {
-                (RejectReason::UpstreamTimeout, "the backend did not begin its answer in time")
-            }
-            Self::Late(Late::UpstreamWrite) => {
-                (RejectReason::UpstreamTimeout, "the backend stopped reading the request")
-            }
+            Self::Late(Late::FirstByte) => (
+                RejectReason::UpstreamTimeout,
+                "the backend did not begin its answer in time",
+            ),
+            Self::Late(Late::UpstreamWrite) => (
+                RejectReason::UpstreamTimeout,
+                "the backend stopped reading the request",
+            ),
             Self::Late(Late::ClientWrite | Late::Idle | Late::Total) => {
                 (RejectReason::UpstreamTimeout, "the exchange took too long")
             }
@@ -146,14 +153,15 @@ impl Broken {
         match self {
             Self::ClientGone => CloseReason::ClientGone,
             Self::ClientMalformed(_) | Self::TooLarge => CloseReason::Malformed,
-            Self::Closed | Self::Upstream | Self::UpstreamMalformed(_) | Self::UnaskedUpgrade => {
+            Self::Closed
+            | Self::Upstream
+            | Self::UpstreamMalformed(_)
+            | Self::UnaskedUpgrade
+            | Self::Late(Late::UpstreamWrite | Late::FirstByte | Late::Idle) => {
                 CloseReason::UpstreamBroke
             }
             Self::Late(Late::BodyRate) => CloseReason::BodyTimeout,
             Self::Late(Late::ClientWrite) => CloseReason::WriteTimeout,
-            Self::Late(Late::UpstreamWrite | Late::FirstByte | Late::Idle) => {
-                CloseReason::UpstreamBroke
-            }
             Self::Late(Late::Total) => CloseReason::TotalTimeout,
             Self::Drained => CloseReason::Drained,
         }
@@ -164,7 +172,11 @@ impl Meter<'_> {
     /// Counts bytes of the request's body.
     pub fn count_in(&mut self, count: usize) -> Result<(), Broken> {
         self.bytes_in += count as u64;
-        if self.bytes_in > self.body_limit { Err(Broken::TooLarge) } else { Ok(()) }
+        if self.bytes_in > self.body_limit {
+            Err(Broken::TooLarge)
+        } else {
+            Ok(())
+        }
     }
 
     /// Looks whether the exchange is late.
@@ -233,10 +245,21 @@ impl<'a, 'd, 'm> Relay<'a, 'd, 'm> {
         upload: Upload,
         meter: &'a mut Meter<'m>,
     ) -> Self {
-        Self { down, up, upload, replayable: Replayable::Whole, meter, finished: false }
+        Self {
+            down,
+            up,
+            upload,
+            replayable: Replayable::Whole,
+            meter,
+            finished: false,
+        }
     }
 
     /// Sends the request and reads the next head, interim ones too.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "bounds, the request and the answer's head"
+    )]
     pub fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
@@ -256,7 +279,10 @@ impl<'a, 'd, 'm> Relay<'a, 'd, 'm> {
             Poll::Pending => {}
         }
         // What the client is told before the answer: 100 Continue, interim heads.
-        if self.down.poll_flush(cx).is_ready_and(|flushed| flushed.is_err())
+        if self
+            .down
+            .poll_flush(cx)
+            .ready_and(|flushed| flushed.is_err())
             || (wait != Some(Wait::Client) && self.looks() && self.down.poll_gone(cx).is_ready())
         {
             return Poll::Ready(Err(Broken::ClientGone));
@@ -277,7 +303,7 @@ impl<'a, 'd, 'm> Relay<'a, 'd, 'm> {
                         dry = true;
                         break;
                     }
-                    Poll::Ready(found) => self.pass_down(found)?,
+                    Poll::Ready(found) => self.pass_down(&found)?,
                 }
             }
             match self.down.poll_flush(cx) {
@@ -300,7 +326,7 @@ impl<'a, 'd, 'm> Relay<'a, 'd, 'm> {
         self.meter.waited == Waited::Before
     }
 
-    fn pass_down(&mut self, found: Result<Body, BodyError>) -> Result<(), Broken> {
+    fn pass_down(&mut self, found: &Result<Body, BodyError>) -> Result<(), Broken> {
         match found {
             Ok(Body::Data) => {
                 let data = self.up.line.data();
@@ -310,11 +336,13 @@ impl<'a, 'd, 'm> Relay<'a, 'd, 'm> {
                 self.meter.bytes_out += count as u64;
             }
             Ok(Body::End) => {
-                self.down.finish(self.up.line.trailers()).map_err(Broken::UpstreamMalformed)?;
+                self.down
+                    .finish(self.up.line.trailers())
+                    .map_err(Broken::UpstreamMalformed)?;
                 self.finished = true;
             }
             Err(BodyError::Gone) => return Err(Broken::Upstream),
-            Err(BodyError::Malformed(error)) => return Err(Broken::UpstreamMalformed(error)),
+            Err(BodyError::Malformed(error)) => return Err(Broken::UpstreamMalformed(*error)),
         }
         Ok(())
     }
@@ -329,7 +357,7 @@ impl<'a, 'd, 'm> Relay<'a, 'd, 'm> {
                         dry = true;
                         break;
                     }
-                    Poll::Ready(found) => self.pass_up(found)?,
+                    Poll::Ready(found) => self.pass_up(&found)?,
                 }
             }
             match self.upload {
@@ -362,7 +390,7 @@ impl<'a, 'd, 'm> Relay<'a, 'd, 'm> {
         }
     }
 
-    fn pass_up(&mut self, found: Result<Body, BodyError>) -> Result<(), Broken> {
+    fn pass_up(&mut self, found: &Result<Body, BodyError>) -> Result<(), Broken> {
         match found {
             Ok(Body::Data) => {
                 let data = self.down.data();
@@ -376,18 +404,18 @@ impl<'a, 'd, 'm> Relay<'a, 'd, 'm> {
                 self.upload = Upload::Gathered;
             }
             Err(BodyError::Gone) => return Err(Broken::ClientGone),
-            Err(BodyError::Malformed(error)) => return Err(Broken::ClientMalformed(error)),
+            Err(BodyError::Malformed(error)) => return Err(Broken::ClientMalformed(*error)),
         }
         Ok(())
     }
 }
 
 trait ReadyAnd<T> {
-    fn is_ready_and(self, test: impl FnOnce(T) -> bool) -> bool;
+    fn ready_and(self, test: impl FnOnce(T) -> bool) -> bool;
 }
 
 impl<T> ReadyAnd<T> for Poll<T> {
-    fn is_ready_and(self, test: impl FnOnce(T) -> bool) -> bool {
+    fn ready_and(self, test: impl FnOnce(T) -> bool) -> bool {
         match self {
             Poll::Ready(value) => test(value),
             Poll::Pending => false,

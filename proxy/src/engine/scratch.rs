@@ -27,22 +27,23 @@ pub struct Scratch {
 }
 
 thread_local! {
-    // Boxed: the pool moves pointers.
+    #[expect(clippy::vec_box, reason = "the pool moves pointers")]
     static POOL: RefCell<Vec<Box<Scratch>>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Scratch {
     /// A used one, emptied, or a new one.
     pub fn take() -> Box<Self> {
-        POOL.with(|pool| pool.borrow_mut().pop()).unwrap_or_else(|| {
-            Box::new(Self {
-                request: RequestHead::new(),
-                response: ResponseHead::new(),
-                extra: Extra::default(),
-                body: Vec::new(),
-                receipt: None,
+        POOL.with(|pool| pool.borrow_mut().pop())
+            .unwrap_or_else(|| {
+                Box::new(Self {
+                    request: RequestHead::new(),
+                    response: ResponseHead::new(),
+                    extra: Extra::default(),
+                    body: Vec::new(),
+                    receipt: None,
+                })
             })
-        })
     }
 
     /// Empties it and gives it to the thread.

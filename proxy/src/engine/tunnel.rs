@@ -79,8 +79,18 @@ impl<'a> Tunnel<'a> {
 
     /// Moves bytes until both sides have ended.
     pub fn poll(&mut self, cx: &mut Context<'_>, deadline: &mut Deadline) -> Poll<Tunnelled> {
-        let up = flow(self.client, self.backend, (&mut self.up, &mut self.backend_closed), cx);
-        let down = flow(self.backend, self.client, (&mut self.down, &mut self.client_closed), cx);
+        let up = flow(
+            self.client,
+            self.backend,
+            (&mut self.up, &mut self.backend_closed),
+            cx,
+        );
+        let down = flow(
+            self.backend,
+            self.client,
+            (&mut self.down, &mut self.client_closed),
+            cx,
+        );
         match (&up, &down) {
             (Flow::SourceBroke, _) | (_, Flow::SinkBroke) => {
                 return Poll::Ready(Tunnelled::ClientGone);
@@ -107,8 +117,9 @@ impl<'a> Tunnel<'a> {
         }
         let stall = self.edge.settings.timeouts.idle;
         let (due, ended) = match (up, down) {
-            (Flow::Ended, _) => (Some(self.progress + HALF_OPEN), Tunnelled::Complete),
-            (_, Flow::Ended) => (Some(self.progress + HALF_OPEN), Tunnelled::Complete),
+            (Flow::Ended, _) | (_, Flow::Ended) => {
+                (Some(self.progress + HALF_OPEN), Tunnelled::Complete)
+            }
             (Flow::Blocked, _) => (Some(self.progress + stall), Tunnelled::UpstreamBroke),
             (_, Flow::Blocked) => (Some(self.progress + stall), Tunnelled::ClientGone),
             (_, _) => (None, Tunnelled::Complete),

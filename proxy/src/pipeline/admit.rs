@@ -7,8 +7,8 @@ use meridian_policies::limits::{self, LimitVerdict, Quota};
 use meridian_policies::regions::Affinity;
 use meridian_policies::residency::{self, Permitted};
 use meridian_policies::{
-    Classified, DataClass, Facts, McpRoute, RejectReason, Route, RouteAction,
-    RouteIndex, RouteLimits, RouteTimeouts, RouteWaf, Tick, WafMode, WebSocket, access,
+    Classified, DataClass, Facts, McpRoute, RejectReason, Route, RouteAction, RouteIndex,
+    RouteLimits, RouteTimeouts, RouteWaf, Tick, WafMode, WebSocket, access,
 };
 use meridian_waf::{Part, RuleId, Verdict};
 use meridian_wire::{Known, RequestHead};
@@ -93,8 +93,8 @@ pub fn enter<'a>(
     match &route.action {
         RouteAction::Deny { .. } if std::ptr::eq(route, stray()) => Ok(Entry::Proceed),
         RouteAction::Deny { status } => {
-            let mut refusal =
-                Refusal::new(RejectReason::AccessDenied, "the route denies it").by(route.id.as_str());
+            let mut refusal = Refusal::new(RejectReason::AccessDenied, "the route denies it")
+                .by(route.id.as_str());
             refusal.status = *status;
             Err(Box::new(refusal))
         }
@@ -148,7 +148,9 @@ pub fn enter_stray(ask: &Question<'_>, facts: &Facts<'_>, findings: &mut Finding
 pub fn stray() -> &'static Route {
     static STRAY: LazyLock<Route> = LazyLock::new(|| Route {
         id: "none".to_owned(),
-        action: RouteAction::Deny { status: RejectReason::NoRoute.status() },
+        action: RouteAction::Deny {
+            status: RejectReason::NoRoute.status(),
+        },
         data_class: None,
         mcp: McpRoute::Off,
         body_limit: 0,
@@ -179,8 +181,13 @@ fn limit(
     findings: &mut Findings,
 ) -> Result<(), Box<Refusal>> {
     let (_, route) = ask.route;
-    let verdict =
-        limits::check(&ask.generation.snapshot, &ask.edge.limits, facts, route, ask.now);
+    let verdict = limits::check(
+        &ask.generation.snapshot,
+        &ask.edge.limits,
+        facts,
+        route,
+        ask.now,
+    );
     findings.limit = Some(verdict);
     match verdict {
         LimitVerdict::Exempt => Ok(()),
@@ -207,9 +214,11 @@ fn inspect(
 ) -> Result<(), Box<Refusal>> {
     match mode(ask) {
         WafMode::Off => Ok(()),
-        mode @ (WafMode::Detect | WafMode::Block) => {
-            judge(mode, meridian_waf::inspect_head(&ask.generation.waf, facts.head), findings)
-        }
+        mode @ (WafMode::Detect | WafMode::Block) => judge(
+            mode,
+            meridian_waf::inspect_head(&ask.generation.waf, facts.head),
+            findings,
+        ),
     }
 }
 
@@ -222,18 +231,18 @@ pub fn mode(ask: &Question<'_>) -> WafMode {
 }
 
 /// What a verdict means in this mode.
-pub fn judge(
-    mode: WafMode,
-    verdict: Verdict,
-    findings: &mut Findings,
-) -> Result<(), Box<Refusal>> {
-    let Verdict::Hit { rule, part } = verdict else { return Ok(()) };
+pub fn judge(mode: WafMode, verdict: Verdict, findings: &mut Findings) -> Result<(), Box<Refusal>> {
+    let Verdict::Hit { rule, part } = verdict else {
+        return Ok(());
+    };
     findings.waf = Some((rule, part));
     match mode {
         WafMode::Off | WafMode::Detect => Ok(()),
         WafMode::Block => {
             let detail = format!("a rule matches the request's {}", part.as_str());
-            Err(Box::new(Refusal::new(RejectReason::WafDenied, detail).by(rule.as_str())))
+            Err(Box::new(
+                Refusal::new(RejectReason::WafDenied, detail).by(rule.as_str()),
+            ))
         }
     }
 }
@@ -243,7 +252,10 @@ fn origin(ask: &Question<'_>, facts: &Facts<'_>) -> Result<(), Box<Refusal>> {
     match (ask.route.1.mcp, facts.head.first(Known::Origin)) {
         (McpRoute::On, Some(origin)) if !ask.generation.snapshot.mcp().allows_origin(origin) => {
             let detail = "list the origin under mcp.allowed_origins if browsers may call from it";
-            Err(Box::new(Refusal::new(RejectReason::OriginNotAllowed, detail)))
+            Err(Box::new(Refusal::new(
+                RejectReason::OriginNotAllowed,
+                detail,
+            )))
         }
         (McpRoute::On | McpRoute::Off, _) => Ok(()),
     }

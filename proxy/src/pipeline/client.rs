@@ -32,9 +32,13 @@ fn walk(peer: IpAddr, hops: &[IpNet], head: &RequestHead) -> (IpAddr, ClientSour
     let mut seen = 0;
     // Several fields are one list, the last of them right-most.
     for at in (0..head.count(Known::XForwardedFor)).rev() {
-        let Some(value) = head.all(Known::XForwardedFor).nth(at) else { break };
+        let Some(value) = head.all(Known::XForwardedFor).nth(at) else {
+            break;
+        };
         for element in value.rsplit(|byte| *byte == b',') {
-            let Some(address) = address(element) else { return found };
+            let Some(address) = address(element) else {
+                return found;
+            };
             found = (address, ClientSource::TrustedHop);
             seen += 1;
             if seen == HOPS_MAX || !hops.iter().any(|net| net.contains(&address)) {
@@ -66,14 +70,16 @@ mod tests {
     fn head(fields: &str) -> RequestHead {
         let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
         let mut head = RequestHead::new();
-        let parsed =
-            RequestParser::new().parse(text.as_bytes(), &HeadLimits::default(), &mut head);
+        let parsed = RequestParser::new().parse(text.as_bytes(), &HeadLimits::default(), &mut head);
         assert!(parsed.unwrap().is_some());
         head
     }
 
     fn found(trust: Trust, fields: &str) -> (String, ClientSource) {
-        let hops = ["10.0.0.0/8".parse().unwrap(), "127.0.0.0/8".parse().unwrap()];
+        let hops = [
+            "10.0.0.0/8".parse().unwrap(),
+            "127.0.0.0/8".parse().unwrap(),
+        ];
         let (ip, source) = client(IpAddr::from([10, 0, 0, 1]), trust, &hops, &head(fields));
         (ip.to_string(), source)
     }
@@ -96,7 +102,11 @@ mod tests {
             "X-Forwarded-For: 6.6.6.6, 192.0.2.1, 10.1.1.1\r\n",
         ] {
             let (ip, source) = found(Trust::Trusted, fields);
-            assert_eq!((ip.as_str(), source), ("192.0.2.1", ClientSource::TrustedHop), "{fields}");
+            assert_eq!(
+                (ip.as_str(), source),
+                ("192.0.2.1", ClientSource::TrustedHop),
+                "{fields}"
+            );
         }
     }
 
@@ -113,13 +123,19 @@ mod tests {
         let (ip, source) = found(Trust::Trusted, "X-Forwarded-For: unknown\r\n");
         assert_eq!((ip.as_str(), source), ("10.0.0.1", ClientSource::Peer));
         let (ip, source) = found(Trust::Trusted, "X-Forwarded-For: 6.6.6.6, x, 10.0.0.2\r\n");
-        assert_eq!((ip.as_str(), source), ("10.0.0.2", ClientSource::TrustedHop));
+        assert_eq!(
+            (ip.as_str(), source),
+            ("10.0.0.2", ClientSource::TrustedHop)
+        );
     }
 
     #[test]
     fn a_thousand_hops_are_not_walked() {
         let chain = vec!["10.0.0.3"; 1_000].join(",");
-        let (ip, _) = found(Trust::Trusted, &format!("X-Forwarded-For: 6.6.6.6,{chain}\r\n"));
+        let (ip, _) = found(
+            Trust::Trusted,
+            &format!("X-Forwarded-For: 6.6.6.6,{chain}\r\n"),
+        );
         assert_eq!(ip, "10.0.0.3");
     }
 }

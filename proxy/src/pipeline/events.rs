@@ -8,14 +8,24 @@ use crate::edge::{Edge, Generation};
 /// An endpoint was ejected or came back.
 pub fn endpoint(edge: &Edge, generation: &Generation, event: &EndpointEvent) {
     match *event {
-        EndpointEvent::Ejected { endpoint, count, .. } => {
+        EndpointEvent::Ejected {
+            endpoint, count, ..
+        } => {
             let region = generation.snapshot.endpoint(endpoint).region;
             edge.telemetry.ejection(generation, region);
             let message = "endpoint ejected after failures in a row";
-            notice("WARNING", message, place(generation, endpoint, &json!({ "ejections": count })));
+            notice(
+                "WARNING",
+                message,
+                &place(generation, endpoint, &json!({ "ejections": count })),
+            );
         }
         EndpointEvent::Returned { endpoint } => {
-            notice("INFO", "endpoint back after ejection", place(generation, endpoint, &json!({})));
+            notice(
+                "INFO",
+                "endpoint back after ejection",
+                &place(generation, endpoint, &json!({})),
+            );
         }
     }
 }
@@ -24,11 +34,19 @@ pub fn endpoint(edge: &Edge, generation: &Generation, event: &EndpointEvent) {
 pub fn health(generation: &Generation, event: &HealthEvent) {
     match *event {
         HealthEvent::Up { endpoint } => {
-            notice("INFO", "endpoint healthy", place(generation, endpoint, &json!({})));
+            notice(
+                "INFO",
+                "endpoint healthy",
+                &place(generation, endpoint, &json!({})),
+            );
         }
         HealthEvent::Down { endpoint, reason } => {
             let why = json!({ "reason": reason.as_str() });
-            notice("WARNING", "endpoint unhealthy", place(generation, endpoint, &why));
+            notice(
+                "WARNING",
+                "endpoint unhealthy",
+                &place(generation, endpoint, &why),
+            );
         }
     }
 }
@@ -40,7 +58,7 @@ pub fn state(edge: &Edge, generation: &Generation, event: &StateEvent) {
         StateEvent::Region(change) => {
             let region = &generation.snapshot.region(change.region).id;
             let text = json!({ "region": region, "from": change.from, "to": change.to });
-            notice("WARNING", "region changed state", text);
+            notice("WARNING", "region changed state", &text);
         }
     }
 }
@@ -56,7 +74,7 @@ fn place(generation: &Generation, endpoint: EndpointIndex, more: &Value) -> Valu
 }
 
 /// One JSON line on standard error, with Cloud Logging's field names.
-pub fn notice(severity: &str, message: &str, meridian: Value) {
+pub fn notice(severity: &str, message: &str, meridian: &Value) {
     use std::io::Write as _;
     let line = json!({ "severity": severity, "message": message, "meridian": meridian });
     // Standard error that is closed must not stop the process.

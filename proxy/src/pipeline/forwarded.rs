@@ -78,7 +78,7 @@ pub fn add(
             text.extend_from_slice(info.peer_text());
             host_and_proto(text, host, proto);
         }
-        client => forwarded(text, client, host, proto),
+        client @ (IpAddr::V4(_) | IpAddr::V6(_)) => forwarded(text, client, host, proto),
     });
     match hop(Known::Traceparent).filter(|value| is_traceparent(value)) {
         Some(value) => extra.push("traceparent", value),
@@ -147,12 +147,16 @@ fn traceparent(text: &mut Vec<u8>, id: &RequestId) {
 
 /// Version 00 with ids that are not all zero.
 pub fn is_traceparent(value: &[u8]) -> bool {
-    let Ok(text) = std::str::from_utf8(value) else { return false };
+    let Ok(text) = std::str::from_utf8(value) else {
+        return false;
+    };
     let mut parts = text.split('-');
     let mut hex = |length: usize| {
         parts.next().is_some_and(|part| {
             part.len() == length
-                && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+                && part
+                    .bytes()
+                    .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
                 && (length == 2 || part.bytes().any(|byte| byte != b'0'))
         })
     };
@@ -178,7 +182,12 @@ mod tests {
     #[test]
     fn forwarded_quotes_what_is_no_token() {
         let mut text = Vec::new();
-        forwarded(&mut text, "2001:db8::1".parse().unwrap(), b"a:8080", b"https");
+        forwarded(
+            &mut text,
+            "2001:db8::1".parse().unwrap(),
+            b"a:8080",
+            b"https",
+        );
         assert_eq!(text, b"for=\"[2001:db8::1]\";host=\"a:8080\";proto=https");
     }
 }

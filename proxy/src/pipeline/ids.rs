@@ -55,7 +55,10 @@ mod tests {
     #[test]
     fn an_id_is_a_trace_id() {
         let id = request_id();
-        assert!(id.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')));
+        assert!(
+            id.iter()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        );
         assert!(id.iter().any(|byte| *byte != b'0'));
         assert_ne!(id, request_id());
     }

@@ -63,7 +63,10 @@ impl<'a> Read<'a> {
 impl Mismatch {
     /// What the protocol answers (2026-07-28): 400 with a code of its own.
     pub fn refusal(self) -> Refusal {
-        let detail = format!("{} says something else than the message itself", self.header);
+        let detail = format!(
+            "{} says something else than the message itself",
+            self.header
+        );
         let mut refusal = Refusal::new(RejectReason::Malformed, detail).by("header-mismatch");
         refusal.code = Some(HEADER_MISMATCH);
         refusal
@@ -72,7 +75,8 @@ impl Mismatch {
 
 /// Reads a body that was held back whole; `None` for one that was not.
 pub fn read(body: Option<&[u8]>) -> Read<'_> {
-    body.and_then(|body| serde_json::from_slice(body).ok()).map_or(Read::Unread, Read::Message)
+    body.and_then(|body| serde_json::from_slice(body).ok())
+        .map_or(Read::Unread, Read::Message)
 }
 
 /// Headers that say something else than the body.
@@ -86,22 +90,45 @@ pub struct Mismatch {
 /// the backend; the edge then relies on the body.
 pub fn facts<'a>(head: &'a RequestHead, read: &'a Read<'a>) -> Result<McpFacts<'a>, Mismatch> {
     let version = head.first(Known::McpProtocolVersion);
-    let era = if version.is_some_and(|version| version >= MODERN) { Era::Modern } else { Era::Legacy };
-    let said = |known| head.first(known).and_then(|value| std::str::from_utf8(value).ok());
+    let era = if version.is_some_and(|version| version >= MODERN) {
+        Era::Modern
+    } else {
+        Era::Legacy
+    };
+    let said = |known| {
+        head.first(known)
+            .and_then(|value| std::str::from_utf8(value).ok())
+    };
     let (method, name) = (said(Known::McpMethod), said(Known::McpName));
     let session = head.first(Known::McpSessionId);
     let Read::Message(message) = read else {
-        return Ok(McpFacts { era, method, tool: name, verified: HeaderBody::Unchecked, session });
+        return Ok(McpFacts {
+            era,
+            method,
+            tool: name,
+            verified: HeaderBody::Unchecked,
+            session,
+        });
     };
     let written = message.method.as_deref();
     let called = message.params.as_ref().and_then(|params| {
-        params.name.as_deref().or(params.uri.as_deref()).or(params.task.as_deref())
+        params
+            .name
+            .as_deref()
+            .or(params.uri.as_deref())
+            .or(params.task.as_deref())
     });
     differ("mcp-method", method, written)?;
     if !name.is_some_and(|name| name.starts_with("=?base64?")) {
         differ("mcp-name", name, called)?;
     }
-    Ok(McpFacts { era, method: written, tool: called, verified: HeaderBody::Agree, session })
+    Ok(McpFacts {
+        era,
+        method: written,
+        tool: called,
+        verified: HeaderBody::Agree,
+        session,
+    })
 }
 
 fn differ(header: &'static str, said: Option<&str>, written: Option<&str>) -> Result<(), Mismatch> {
@@ -120,8 +147,7 @@ mod tests {
     fn head(fields: &str) -> RequestHead {
         let text = format!("POST /mcp HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
         let mut head = RequestHead::new();
-        let parsed =
-            RequestParser::new().parse(text.as_bytes(), &HeadLimits::default(), &mut head);
+        let parsed = RequestParser::new().parse(text.as_bytes(), &HeadLimits::default(), &mut head);
         assert!(parsed.unwrap().is_some());
         head
     }
@@ -135,13 +161,18 @@ mod tests {
         let read = read(Some(CALL));
         let facts = facts(&head, &read).unwrap();
         assert_eq!(facts.era, Era::Legacy);
-        assert_eq!((facts.method, facts.tool), (Some("tools/call"), Some("echo")));
+        assert_eq!(
+            (facts.method, facts.tool),
+            (Some("tools/call"), Some("echo"))
+        );
         assert_eq!(facts.session, Some(&b"s"[..]));
     }
 
     #[test]
     fn the_id_is_kept_as_it_was_written() {
-        let Read::Message(message) = read(Some(CALL)) else { panic!("one message") };
+        let Read::Message(message) = read(Some(CALL)) else {
+            panic!("one message")
+        };
         assert_eq!(message.id.unwrap().get(), r#""a\"b""#);
     }
 
@@ -156,7 +187,13 @@ mod tests {
 
     #[test]
     fn what_is_not_one_message_leaves_the_headers_unchecked() {
-        for body in [None, Some(&b"[]"[..]), Some(b"{"), Some(b"7"), Some(b"\xff")] {
+        for body in [
+            None,
+            Some(&b"[]"[..]),
+            Some(b"{"),
+            Some(b"7"),
+            Some(b"\xff"),
+        ] {
             let read = read(body);
             let head = head("MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/list\r\n");
             let facts = facts(&head, &read).unwrap();
@@ -167,7 +204,12 @@ mod tests {
 
     #[test]
     fn deep_nesting_is_refused_not_followed() {
-        let deep = [b"{\"params\":".repeat(10_000), b"1".to_vec(), b"}".repeat(10_000)].concat();
+        let deep = [
+            b"{\"params\":".repeat(10_000),
+            b"1".to_vec(),
+            b"}".repeat(10_000),
+        ]
+        .concat();
         assert!(matches!(read(Some(&deep)), Read::Unread));
     }
 }

@@ -8,8 +8,8 @@ use meridian_policies::limits::Quota;
 use meridian_policies::regions::{Candidate, Choice};
 use meridian_policies::residency::Permitted;
 use meridian_policies::{
-    AttemptOutcome, DataClass, EndpointIndex, Facts, Receipt, RegionIndex, RejectReason, RouteIndex,
-    RuleFamily, ShortId, Tick, Verdict,
+    AttemptOutcome, DataClass, EndpointIndex, Facts, Receipt, RegionIndex, RejectReason,
+    RouteIndex, RuleFamily, ShortId, Tick, Verdict,
 };
 use meridian_wire::{Known, RequestHead, ResponseHead};
 
@@ -136,7 +136,9 @@ impl<'a> Record<'a> {
         self.upstream_first_byte = None;
         self.receipt.draw = draw;
         self.receipt.affinity = choice.affinity();
-        self.receipt.verdict = Verdict::Forward { region: choice.region() };
+        self.receipt.verdict = Verdict::Forward {
+            region: choice.region(),
+        };
     }
 
     /// How the last attempt went.
@@ -165,7 +167,10 @@ impl<'a> Record<'a> {
     pub fn refused(&mut self, refusal: &Refusal) {
         self.reject = Some(refusal.reason);
         self.status = refusal.status;
-        self.receipt.verdict = Verdict::Refuse { status: refusal.status, reason: refusal.reason };
+        self.receipt.verdict = Verdict::Refuse {
+            status: refusal.status,
+            reason: refusal.reason,
+        };
         if let (RejectReason::AccessDenied, Some(rule)) = (refusal.reason, &refusal.rule) {
             self.receipt.rules.add(RuleFamily::Access, rule);
         }
@@ -183,7 +188,10 @@ impl<'a> Record<'a> {
 
     /// True when the connection can't be read on after this.
     pub fn is_malformed(&self) -> bool {
-        matches!(self.reject, Some(RejectReason::Malformed | RejectReason::RequestTimeout))
+        matches!(
+            self.reject,
+            Some(RejectReason::Malformed | RejectReason::RequestTimeout)
+        )
     }
 
     /// Builds the outcome and hands it to telemetry. Gives back a receipt to
@@ -197,9 +205,8 @@ impl<'a> Record<'a> {
         let edge = self.place.edge;
         let duration = edge.clock.tick().saturating_sub(self.started);
         let end = match served {
-            Served::Answered(_) => End::Complete,
+            Served::Answered(_) | Served::Tunnel(Tunnelled::Complete) => End::Complete,
             Served::Broken(broken) => broken.end(),
-            Served::Tunnel(Tunnelled::Complete) => End::Complete,
             Served::Tunnel(Tunnelled::ClientGone) => End::ClientGone,
             Served::Tunnel(Tunnelled::UpstreamBroke) => End::UpstreamBroke,
             Served::Tunnel(Tunnelled::Drained) => End::Drained,

@@ -65,9 +65,7 @@ impl Refusal {
     /// The body: a problem, or a JSON-RPC error when `id` is known.
     pub fn body(&self, request_id: &str, id: Option<&RawValue>) -> Body {
         let kind = match self.limit {
-            Some(_) => {
-                "https://iana.org/assignments/http-problem-types#quota-exceeded".to_owned()
-            }
+            Some(_) => "https://iana.org/assignments/http-problem-types#quota-exceeded".to_owned(),
             None => format!("urn:meridian:refusal:{}", self.reason.name()),
         };
         let mut problem = json!({
@@ -85,23 +83,35 @@ impl Refusal {
             object.insert("violated-policies".to_owned(), json!([limit.quota.name]));
         }
         let Some(id) = id else {
-            return Body { kind: "application/problem+json", text: problem.to_string() };
+            return Body {
+                kind: "application/problem+json",
+                text: problem.to_string(),
+            };
         };
         let code = self.code.unwrap_or(i32::from(self.status));
         let message = format!("{}: {}", self.reason.title(), self.detail);
         let error = json!({ "code": code, "message": message, "data": problem });
         let text = format!(r#"{{"jsonrpc":"2.0","id":{},"error":{error}}}"#, id.get());
-        Body { kind: "application/json", text }
+        Body {
+            kind: "application/json",
+            text,
+        }
     }
 
     /// The value of `Proxy-Status`.
     pub fn proxy_status(&self) -> String {
-        format!("meridian; error={}; details=\"{}\"", error(self.reason), self.reason.name())
+        format!(
+            "meridian; error={}; details=\"{}\"",
+            error(self.reason),
+            self.reason.name()
+        )
     }
 
     /// Whole seconds for `Retry-After`, rounded up.
     pub fn retry_after_seconds(&self) -> Option<u64> {
-        self.retry_after.map(|wait| wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).map(|s| s.max(1))
+        self.retry_after
+            .map(|wait| wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
+            .map(|s| s.max(1))
     }
 }
 

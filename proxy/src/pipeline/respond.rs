@@ -29,7 +29,10 @@ pub fn common(extra: &mut Extra, id: &RequestId, quota: Option<&Quota>, generati
     extra.push("x-request-id", id);
     if let Some(quota) = quota {
         extra.add("ratelimit", |text| quota.write_rate_limit(text));
-        extra.push("ratelimit-policy", generation.snapshot.limits().policy_field().as_bytes());
+        extra.push(
+            "ratelimit-policy",
+            generation.snapshot.limits().policy_field().as_bytes(),
+        );
     }
 }
 
@@ -90,8 +93,9 @@ impl Date {
     /// IMF-fixdate (RFC 9110, 5.6.7), made anew once a second.
     fn now(&mut self) -> &[u8] {
         let now = std::time::SystemTime::now();
-        let second =
-            now.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let second = now
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
         if second != self.second || self.text.is_empty() {
             self.second = second;
             self.text = httpdate::fmt_http_date(now);

@@ -14,7 +14,9 @@ const PREFIX: usize = 17;
 /// The endpoint that an id names, and the id as the backend knows it. An id
 /// without a tag is passed as it is.
 pub fn open(id: &[u8]) -> (Option<Affinity>, Option<&[u8]>) {
-    let Some((prefix, rest)) = id.split_at_checked(PREFIX) else { return (None, Some(id)) };
+    let Some((prefix, rest)) = id.split_at_checked(PREFIX) else {
+        return (None, Some(id));
+    };
     let tag = match prefix {
         [digits @ .., b'-'] if !rest.is_empty() => std::str::from_utf8(digits)
             .ok()
@@ -54,7 +56,12 @@ mod tests {
 
     #[test]
     fn an_id_that_was_not_sealed_passes_as_it_is() {
-        for id in [&b"x"[..], b"0123456789abcdeg-x", b"0123456789abcdef-", b"+123456789abcdef-x"] {
+        for id in [
+            &b"x"[..],
+            b"0123456789abcdeg-x",
+            b"0123456789abcdef-",
+            b"+123456789abcdef-x",
+        ] {
             let (affinity, passed) = open(id);
             assert!(affinity.is_none());
             assert_eq!(passed, Some(id));

@@ -37,7 +37,11 @@ impl ListenerContext {
             None => None,
         };
         let handshake = settings.timeouts.handshake;
-        Ok(Self { tls, protocols: listener.protocols, handshake })
+        Ok(Self {
+            tls,
+            protocols: listener.protocols,
+            handshake,
+        })
     }
 }
 
@@ -63,9 +67,20 @@ impl App {
             return self.edge.telemetry.connection_closed(CloseReason::Denied);
         }
         drop(generation);
-        let trusted = self.edge.settings.trusted_hops.iter().any(|net| net.contains(&peer.ip()));
-        let trust = if trusted { Trust::Trusted } else { Trust::Untrusted };
-        let Some((io, protocol)) = self.secure(session).await else { return };
+        let trusted = self
+            .edge
+            .settings
+            .trusted_hops
+            .iter()
+            .any(|net| net.contains(&peer.ip()));
+        let trust = if trusted {
+            Trust::Trusted
+        } else {
+            Trust::Untrusted
+        };
+        let Some((io, protocol)) = self.secure(session).await else {
+            return;
+        };
         let transport = match io {
             Io::Tls(_) => Transport::Tls,
             Io::Plain(_) | Io::Tcp(_) => Transport::Plain,
@@ -111,7 +126,9 @@ impl App {
 
     fn failed(&self, failure: HandshakeFailure) {
         self.edge.telemetry.handshake_failed(failure);
-        self.edge.telemetry.connection_closed(CloseReason::Handshake);
+        self.edge
+            .telemetry
+            .connection_closed(CloseReason::Handshake);
     }
 }
 
@@ -133,9 +150,13 @@ fn peer(session: &Stream) -> Option<SocketAddr> {
     Some(SocketAddr::new(peer.ip().to_canonical(), peer.port()))
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "rustls adds variants")]
 fn classify(error: &std::io::Error) -> HandshakeFailure {
     use rustls::Error;
-    let Some(inner) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
+    let Some(inner) = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<Error>())
+    else {
         return HandshakeFailure::ClientGone;
     };
     match inner {
@@ -181,7 +202,10 @@ impl Default for Connections {
 impl Connections {
     /// None yet.
     pub fn new() -> Self {
-        Self { total: AtomicUsize::new(0), by_address: DashMap::new() }
+        Self {
+            total: AtomicUsize::new(0),
+            by_address: DashMap::new(),
+        }
     }
 
     /// Open connections.
@@ -238,7 +262,8 @@ struct Open<'a> {
 impl<'a> Open<'a> {
     fn admit(edge: &'a Edge, ip: IpAddr) -> Result<Self, Refused> {
         let limits = &edge.settings.limits;
-        edge.connections.enter(ip, limits.connections, limits.connections_per_address)?;
+        edge.connections
+            .enter(ip, limits.connections, limits.connections_per_address)?;
         edge.lifecycle.opened();
         Ok(Self { edge, ip })
     }
@@ -272,8 +297,10 @@ mod tests {
     #[test]
     fn a_client_of_ipv6_counts_by_its_network() {
         let connections = Connections::new();
-        let (a, b): (IpAddr, IpAddr) =
-            ("2001:db8::1".parse().unwrap(), "2001:db8::ffff:1".parse().unwrap());
+        let (a, b): (IpAddr, IpAddr) = (
+            "2001:db8::1".parse().unwrap(),
+            "2001:db8::ffff:1".parse().unwrap(),
+        );
         assert_eq!(connections.enter(a, 9, 1), Ok(()));
         assert_eq!(connections.enter(b, 9, 1), Err(Refused::Address));
     }

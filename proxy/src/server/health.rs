@@ -30,13 +30,20 @@ pub(super) async fn probe(edge: Arc<Edge>) {
         // Receipts keep their names after a reload.
         edge.telemetry.adopt(&generation);
         for index in 0..generation.snapshot.endpoints().len() {
-            let Ok(index) = u32::try_from(index) else { break };
+            let Ok(index) = u32::try_from(index) else {
+                break;
+            };
             let endpoint = EndpointIndex(index);
             let now = edge.clock.tick();
-            if !generation.view.probe_due(&generation.snapshot, endpoint, now) {
+            if !generation
+                .view
+                .probe_due(&generation.snapshot, endpoint, now)
+            {
                 continue;
             }
-            let Ok(permit) = Arc::clone(&checks).acquire_owned().await else { return };
+            let Ok(permit) = Arc::clone(&checks).acquire_owned().await else {
+                return;
+            };
             let (edge, generation) = (Arc::clone(&edge), Arc::clone(&generation));
             tokio::spawn(async move {
                 check(&edge, &generation, endpoint).await;
@@ -59,7 +66,9 @@ async fn check(edge: &Edge, generation: &Generation, index: EndpointIndex) {
         .await
         .unwrap_or(ProbeOutcome::Down(ProbeFailure::Timeout));
     let now = edge.clock.tick();
-    let event = generation.view.record_probe(&generation.snapshot, index, outcome, now);
+    let event = generation
+        .view
+        .record_probe(&generation.snapshot, index, outcome, now);
     if let Some(event) = event {
         events::health(generation, &event);
     }
@@ -81,7 +90,11 @@ async fn ask(endpoint: &Endpoint, policy: &HealthCheck) -> ProbeOutcome {
         "GET {} HTTP/1.1\r\nhost: {}\r\nuser-agent: meridian-health\r\nconnection: close\r\n\r\n",
         policy.path, endpoint.authority
     );
-    upstream.line.outbox.space().extend_from_slice(request.as_bytes());
+    upstream
+        .line
+        .outbox
+        .space()
+        .extend_from_slice(request.as_bytes());
     match exchange(&mut upstream).await {
         Some((status, body)) if (200..300).contains(&status) => {
             ProbeOutcome::Up { load: load(&body) }
@@ -96,7 +109,9 @@ async fn exchange(upstream: &mut Upstream) -> Option<(u16, Vec<u8>)> {
     poll_fn(|cx| upstream.line.poll_flush(cx)).await.ok()?;
     let mut head = ResponseHead::new();
     let limits = HeadLimits::default();
-    poll_fn(|cx| upstream.poll_head(cx, &limits, Method::Get, &mut head)).await.ok()?;
+    poll_fn(|cx| upstream.poll_head(cx, &limits, Method::Get, &mut head))
+        .await
+        .ok()?;
     upstream.expect_body(&head);
     let mut body = Vec::new();
     while body.len() < BODY_MAX {
@@ -128,7 +143,12 @@ mod tests {
     fn load_is_what_the_backend_reports_within_bounds() {
         assert_eq!(load(br#"{"in_flight":5,"capacity":10}"#), Some(0.5));
         assert_eq!(load(br#"{"in_flight":50,"capacity":10}"#), Some(1.0));
-        for silent in [&b"ok"[..], b"{}", br#"{"in_flight":1}"#, br#"{"in_flight":1,"capacity":0}"#] {
+        for silent in [
+            &b"ok"[..],
+            b"{}",
+            br#"{"in_flight":1}"#,
+            br#"{"in_flight":1,"capacity":0}"#,
+        ] {
             assert_eq!(load(silent), None);
         }
     }

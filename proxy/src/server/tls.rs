@@ -16,7 +16,11 @@ pub(super) fn acceptor(files: &TlsFiles, protocols: Protocols) -> anyhow::Result
     let chain: Vec<_> = CertificateDer::pem_file_iter(&files.cert)
         .and_then(Iterator::collect)
         .with_context(|| format!("cannot read the certificate chain {}", files.cert.display()))?;
-    anyhow::ensure!(!chain.is_empty(), "{} holds no certificate", files.cert.display());
+    anyhow::ensure!(
+        !chain.is_empty(),
+        "{} holds no certificate",
+        files.cert.display()
+    );
     let key = PrivateKeyDer::from_pem_file(&files.key)
         .with_context(|| format!("cannot read the private key {}", files.key.display()))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -25,7 +29,11 @@ pub(super) fn acceptor(files: &TlsFiles, protocols: Protocols) -> anyhow::Result
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .with_context(|| {
-            format!("{} and {} do not fit together", files.cert.display(), files.key.display())
+            format!(
+                "{} and {} do not fit together",
+                files.cert.display(),
+                files.key.display()
+            )
         })?;
     if protocols.h2 == Switch::On {
         config.alpn_protocols.push(b"h2".to_vec());

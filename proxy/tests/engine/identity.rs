@@ -88,7 +88,6 @@ fn a_trusted_hop_is_continued() {
 }
 
 #[test]
-#[ignore = "the codec passes names on that imitate the edge's with underscores"]
 fn spellings_that_a_backend_may_take_for_the_edges_fields_do_not_pass() {
     let upstream = Upstream::echo();
     let edge = Setup::to(&[upstream.address]).start();

@@ -2,7 +2,7 @@
 //!
 //! Promises: constant memory, a few instructions a frame. The `h2` crate
 //! bounds streams, header lists and resets of streams it has not handed out;
-//! PING, SETTINGS, PRIORITY, RST_STREAM and empty DATA it does not count.
+//! PING, SETTINGS, PRIORITY, `RST_STREAM` and empty DATA it does not count.
 
 /// Frames of one kind that a client may send within [`WINDOW_NS`].
 const FRAMES_MAX: u32 = 400;
@@ -55,9 +55,10 @@ impl FloodGuard {
             self.skip -= skipped;
             bytes = bytes.get(skipped..).unwrap_or_default();
             let taken = (HEADER - self.have).min(bytes.len());
-            if let (Some(to), Some(from)) =
-                (self.header.get_mut(self.have..self.have + taken), bytes.get(..taken))
-            {
+            if let (Some(to), Some(from)) = (
+                self.header.get_mut(self.have..self.have + taken),
+                bytes.get(..taken),
+            ) {
                 to.copy_from_slice(from);
             }
             self.have += taken;

@@ -35,7 +35,11 @@ pub struct Connection {
 impl Connection {
     /// A connection on which nothing was read yet.
     pub fn new(io: Io) -> Self {
-        Self { line: Line::new(io), parser: RequestParser::new(), continue_due: false }
+        Self {
+            line: Line::new(io),
+            parser: RequestParser::new(),
+            continue_due: false,
+        }
     }
 
     /// True when a part of a head has arrived.
@@ -61,7 +65,8 @@ impl Connection {
                         return Poll::Ready(NextHead::Head);
                     }
                     Ok(None) => {
-                        if self.line.inbox.is_full() && !self.line.inbox.grow(limits.head_bytes * 2) {
+                        if self.line.inbox.is_full() && !self.line.inbox.grow(limits.head_bytes * 2)
+                        {
                             return Poll::Ready(NextHead::Malformed(Malformed::HeadTooLarge));
                         }
                     }
@@ -69,11 +74,11 @@ impl Connection {
                 }
             }
             match ready!(self.line.poll_fill(cx)) {
-                Ok(0) if self.line.inbox.is_empty() => return Poll::Ready(NextHead::Closed),
-                Ok(0) => return Poll::Ready(NextHead::Gone),
+                Ok(0) | Err(_) if self.line.inbox.is_empty() => {
+                    return Poll::Ready(NextHead::Closed);
+                }
+                Ok(0) | Err(_) => return Poll::Ready(NextHead::Gone),
                 Ok(_) => {}
-                Err(_) if self.line.inbox.is_empty() => return Poll::Ready(NextHead::Closed),
-                Err(_) => return Poll::Ready(NextHead::Gone),
             }
         }
     }

@@ -8,8 +8,8 @@ use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderName, HeaderValue, StatusCode};
 use meridian_wire::h1::{ResponsePlan, Trailers};
 use meridian_wire::{
-    BodyFraming, EndStream, HeadLimits, Known, Malformed, RequestBuilder, RequestHead, ResponseHead,
-    Version,
+    BodyFraming, EndStream, HeadLimits, Known, Malformed, RequestBuilder, RequestHead,
+    ResponseHead, Version,
 };
 
 use crate::engine::buffers::BUFFER;
@@ -22,7 +22,7 @@ enum Ending {
     Open,
     /// What is in `out` is the last.
     Finished,
-    /// END_STREAM is handed to the crate.
+    /// `END_STREAM` is handed to the crate.
     Sent,
 }
 
@@ -160,15 +160,16 @@ impl Stream {
     /// Hands to the crate what the client's windows allow.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
         if let Some(head) = self.head.take() {
-            let bare = self.ending == Ending::Finished
-                && self.out.is_empty()
-                && self.trailers.is_none();
+            let bare =
+                self.ending == Ending::Finished && self.out.is_empty() && self.trailers.is_none();
             self.send = Some(self.respond.send_response(head, bare)?);
             if bare {
                 self.ending = Ending::Sent;
             }
         }
-        let Some(send) = &mut self.send else { return Poll::Ready(Ok(())) };
+        let Some(send) = &mut self.send else {
+            return Poll::Ready(Ok(()));
+        };
         while !self.out.is_empty() {
             send.reserve_capacity(self.out.len());
             let mut room = send.capacity();
@@ -231,7 +232,10 @@ fn response(head: &ResponseHead, plan: &ResponsePlan<'_>) -> Result<http::Respon
         map.append(name, HeaderValue::from_bytes(field.value).map_err(|_| ())?);
     }
     for (name, value) in plan.append {
-        map.append(HeaderName::from_static(name), HeaderValue::from_bytes(value).map_err(|_| ())?);
+        map.append(
+            HeaderName::from_static(name),
+            HeaderValue::from_bytes(value).map_err(|_| ())?,
+        );
     }
     match plan.framing {
         BodyFraming::Length(length) => {
@@ -240,7 +244,9 @@ fn response(head: &ResponseHead, plan: &ResponsePlan<'_>) -> Result<http::Respon
         // HEAD and 304 keep the length that the backend stated; 204 has none
         // (RFC 9110, 8.6).
         BodyFraming::None => {
-            let stated = head.first(Known::ContentLength).filter(|_| head.status() != 204);
+            let stated = head
+                .first(Known::ContentLength)
+                .filter(|_| head.status() != 204);
             if let Some(value) = stated {
                 let value = HeaderValue::from_bytes(value).map_err(|_| ())?;
                 map.insert(http::header::CONTENT_LENGTH, value);

@@ -35,7 +35,12 @@ pub async fn connect(endpoint: &Endpoint, draw: u64) -> io::Result<TcpStream> {
     let addresses = resolve(&endpoint.host, endpoint.port).await?;
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     let first = usize::try_from(draw).unwrap_or(0) % addresses.len().max(1);
-    for address in addresses.iter().cycle().skip(first).take(addresses.len().min(3)) {
+    for address in addresses
+        .iter()
+        .cycle()
+        .skip(first)
+        .take(addresses.len().min(3))
+    {
         match open(*address).await {
             Ok(stream) => return Ok(stream),
             Err(error) => last = error,
@@ -51,10 +56,15 @@ async fn open(address: SocketAddr) -> io::Result<TcpStream> {
 }
 
 async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    let name = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    let name = host
+        .strip_prefix('[')
+        .and_then(|h| h.strip_suffix(']'))
+        .unwrap_or(host);
     let known = {
         let names = NAMES.read().unwrap_or_else(PoisonError::into_inner);
-        names.get(name).map(|found| (found.addresses.clone(), found.at.elapsed() < FRESH))
+        names
+            .get(name)
+            .map(|found| (found.addresses.clone(), found.at.elapsed() < FRESH))
     };
     if let Some((addresses, true)) = known {
         return Ok(with_port(addresses, port));
@@ -64,12 +74,17 @@ async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
             let addresses: Vec<SocketAddr> = found.take(16).collect();
             let mut names = NAMES.write().unwrap_or_else(PoisonError::into_inner);
             if names.len() < NAMES_MAX {
-                let resolved = Resolved { addresses: addresses.clone(), at: Instant::now() };
+                let resolved = Resolved {
+                    addresses: addresses.clone(),
+                    at: Instant::now(),
+                };
                 names.insert(name.to_owned(), resolved);
             }
             Ok(addresses)
         }
-        Err(error) => known.map(|(addresses, _)| with_port(addresses, port)).ok_or(error),
+        Err(error) => known
+            .map(|(addresses, _)| with_port(addresses, port))
+            .ok_or(error),
     }
 }
 

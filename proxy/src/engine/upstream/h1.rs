@@ -62,6 +62,10 @@ impl Upstream {
     }
 
     /// Reads the next head, interim ones too.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "bounds and the request it answers"
+    )]
     pub fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
@@ -72,14 +76,18 @@ impl Upstream {
         loop {
             if !self.line.inbox.is_empty() {
                 self.answered = true;
-                match self.parser.parse(self.line.inbox.unread(), limits, to, head) {
+                match self
+                    .parser
+                    .parse(self.line.inbox.unread(), limits, to, head)
+                {
                     Ok(Some(used)) => {
                         self.line.inbox.consume(used);
                         self.parser.reset();
                         return Poll::Ready(Ok(()));
                     }
                     Ok(None) => {
-                        if self.line.inbox.is_full() && !self.line.inbox.grow(limits.head_bytes * 2) {
+                        if self.line.inbox.is_full() && !self.line.inbox.grow(limits.head_bytes * 2)
+                        {
                             return Poll::Ready(Err(HeadError::Malformed(Malformed::HeadTooLarge)));
                         }
                     }
@@ -87,11 +95,9 @@ impl Upstream {
                 }
             }
             match ready!(self.line.poll_fill(cx)) {
-                Ok(0) if self.answered => return Poll::Ready(Err(HeadError::Broke)),
-                Ok(0) => return Poll::Ready(Err(HeadError::Closed)),
+                Ok(0) | Err(_) if self.answered => return Poll::Ready(Err(HeadError::Broke)),
+                Ok(0) | Err(_) => return Poll::Ready(Err(HeadError::Closed)),
                 Ok(_) => {}
-                Err(_) if self.answered => return Poll::Ready(Err(HeadError::Broke)),
-                Err(_) => return Poll::Ready(Err(HeadError::Closed)),
             }
         }
     }
@@ -104,7 +110,9 @@ impl Upstream {
 
     /// True when the stream is quiet: no byte that nobody asked for, no end.
     pub fn is_quiet(&mut self) -> bool {
-        let Io::Tcp(stream) = &self.line.io else { return false };
+        let Io::Tcp(stream) = &self.line.io else {
+            return false;
+        };
         let mut byte = [0_u8; 1];
         matches!(stream.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
