@@ -5,7 +5,7 @@
 //! reload is one swap. Refuses: any state that belongs to a request.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
@@ -66,14 +66,35 @@ pub struct Generation {
 pub struct Clock {
     /// Nanoseconds of the machine's monotonic clock.
     origin: u64,
+    /// Wall time at the origin, milliseconds since 1970; follows steps of the
+    /// machine's clock.
+    wall: Arc<AtomicU64>,
 }
 
 impl Clock {
     /// A clock whose zero is now.
     pub fn start() -> Self {
-        Self {
+        let clock = Self {
             origin: monotonic(),
-        }
+            wall: Arc::new(AtomicU64::new(0)),
+        };
+        clock.follow();
+        clock
+    }
+
+    /// Takes over where the machine's wall clock stands now. Called ten times
+    /// a second, so that requests need not ask.
+    pub fn follow(&self) {
+        let since = self.tick().0 / 1_000_000;
+        self.wall
+            .store(Self::unix_ms().saturating_sub(since), Ordering::Relaxed);
+    }
+
+    /// Milliseconds since 1970 at a tick of this clock.
+    pub fn unix_ms_at(&self, tick: Tick) -> u64 {
+        self.wall
+            .load(Ordering::Relaxed)
+            .saturating_add(tick.0 / 1_000_000)
     }
 
     /// Nanoseconds since [`Clock::start`]; saturates after 584 years.

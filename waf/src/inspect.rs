@@ -21,7 +21,7 @@ const SMALL: usize = 512;
 /// Inspects a head: path as received, query, then every field value.
 ///
 /// The first hit ends it. A harmless head costs a scan of its bytes and no
-/// memory; one with odd bytes is decoded (up to [`SMALL`](self) bytes on the
+/// memory; one with odd bytes is decoded (up to `SMALL` bytes on the
 /// stack, beyond that in one allocation of at most 8 KiB).
 pub fn inspect_head(rules: &Ruleset, head: &RequestHead) -> Verdict {
     let path = inspect_path(rules, head.raw_path().as_bytes());

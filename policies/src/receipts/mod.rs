@@ -136,12 +136,25 @@ impl Receipt {
 
     /// Empties it and keeps its memory.
     pub fn reset(&mut self) {
-        let mut candidates = std::mem::take(&mut self.candidates);
-        candidates.clear();
-        *self = Self {
-            candidates,
-            ..Self::default()
-        };
+        self.candidates.clear();
+        self.rules.clear();
+        self.attempts.clear();
+        self.request_id = ShortId::default();
+        self.generation = 0;
+        self.at_unix_ms = 0;
+        self.client = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        self.location = Location::unknown(UnknownReason::NotFound);
+        self.method = Method::Get;
+        self.route = None;
+        self.classified = None;
+        self.jurisdiction = None;
+        self.permitted = None;
+        self.draw = 0;
+        self.affinity = AffinityOutcome::NotAsked;
+        self.limit = None;
+        self.verdict = Verdict::Undecided;
+        self.status = 0;
+        self.duration_us = 0;
     }
 }
 
@@ -181,6 +194,13 @@ pub struct RuleHits {
 }
 
 impl RuleHits {
+    /// Forgets all.
+    fn clear(&mut self) {
+        if self.count > 0 {
+            *self = Self::default();
+        }
+    }
+
     /// Adds one; past the bound it is only counted.
     pub fn add(&mut self, family: RuleFamily, id: &str) {
         let at = usize::try_from(self.count).unwrap_or(usize::MAX);
@@ -221,6 +241,18 @@ pub struct Attempts {
 }
 
 impl Attempts {
+    /// Forgets all.
+    fn clear(&mut self) {
+        for slot in self
+            .made
+            .iter_mut()
+            .take(usize::try_from(self.count).unwrap_or(usize::MAX))
+        {
+            *slot = None;
+        }
+        self.count = 0;
+    }
+
     /// Adds one; past the bound it is only counted.
     pub fn add(&mut self, endpoint: EndpointIndex, outcome: AttemptOutcome) {
         let at = usize::try_from(self.count).unwrap_or(usize::MAX);

@@ -99,9 +99,13 @@ impl RouteTable {
     }
 
     pub(super) fn find(&self, head: &RequestHead) -> Option<(RouteIndex, &Route)> {
-        let index = self
-            .hosts(head.host())
-            .find_map(|paths| paths.lists(head.path()).find_map(|list| pick(list, head)))?;
+        let path = head.path();
+        let within = |paths: &Paths| paths.lists(path).find_map(|list| pick(list, head));
+        let index = if self.exact_hosts.is_empty() && self.suffix_hosts.is_empty() {
+            within(&self.any_host)?
+        } else {
+            self.hosts(head.host()).find_map(within)?
+        };
         self.all.get(index.index()).map(|route| (index, route))
     }
 

@@ -16,7 +16,7 @@ use meridian_wire::{Known, RequestHead, ResponseHead};
 use super::admit::Findings;
 use super::ids::{self, RequestId};
 use super::refuse::Refusal;
-use crate::edge::{Clock, Generation};
+use crate::edge::Generation;
 use crate::engine::exchange::Place;
 use crate::engine::forward::Served;
 use crate::engine::tunnel::Tunnelled;
@@ -68,7 +68,7 @@ impl<'a> Record<'a> {
             receipt,
             id: ids::request_id(),
             started: now,
-            started_unix_ms: Clock::unix_ms(),
+            started_unix_ms: place.edge.clock.unix_ms_at(now),
             client: place.info.peer.ip(),
             location: Location::unknown(UnknownReason::NotFound),
             quota: None,

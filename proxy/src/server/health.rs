@@ -55,6 +55,7 @@ pub(super) async fn probe(edge: Arc<Edge>) {
             events::state(&edge, &generation, &event);
         }
         edge.limits.sweep(now);
+        edge.clock.follow();
         tokio::time::sleep(ROUND).await;
     }
 }
