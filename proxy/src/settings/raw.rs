@@ -298,7 +298,7 @@ impl Default for Telemetry {
         Self {
             access_log: Filled("stdout".to_owned()),
             sample: Bounded::default(),
-            receipts: Within(4_096),
+            receipts: Within(1_024),
             metrics: OnOff::On,
         }
     }

@@ -43,7 +43,7 @@ fn a_small_file_gets_the_stated_defaults() {
     assert_eq!(settings.timeouts.handshake, Duration::from_secs(10));
     assert_eq!(settings.timeouts.upstream_idle, Duration::from_secs(50));
     assert_eq!(settings.timeouts.total, None);
-    assert_eq!(settings.telemetry.receipts, 4_096);
+    assert_eq!(settings.telemetry.receipts, 1_024);
     assert_eq!(settings.telemetry.access_log, AccessLog::Stdout);
     assert_eq!(settings.geo.embedded, Switch::On);
     assert!(settings.trusted_hops.is_empty());

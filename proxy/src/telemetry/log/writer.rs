@@ -7,7 +7,7 @@
 //! A file that was renamed or removed (logrotate) is opened anew within a
 //! second, without a signal.
 //!
-//! Refuses: to grow. At most 64 buffers wait; each is a little over 32 KiB.
+//! Refuses: to grow. At most 32 buffers wait; each is a little over 128 KiB.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -23,10 +23,10 @@ use crate::settings::AccessLog;
 use crate::telemetry::labels::DropReason;
 
 /// A buffer goes to the writer when it holds more than this, bytes.
-const BATCH_BYTES: usize = 32 * 1024;
+const BATCH_BYTES: usize = 128 * 1024;
 
 /// Full buffers that may wait for the writer.
-const QUEUE: usize = 64;
+const QUEUE: usize = 32;
 
 /// How long a line may lie in a buffer.
 const LINGER: Duration = Duration::from_millis(100);
