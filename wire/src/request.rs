@@ -151,7 +151,12 @@ impl RequestHead {
 
     /// Path and query as received; empty for an absolute form without either.
     pub fn raw_target(&self) -> &str {
-        text(self.target.of(&self.fields.raw))
+        text(self.raw_target_bytes())
+    }
+
+    /// The same as bytes: always ASCII.
+    pub fn raw_target_bytes(&self) -> &[u8] {
+        self.target.of(&self.fields.raw)
     }
 
     /// The path as received, as [`RequestHead::raw_target`].
@@ -239,7 +244,8 @@ impl RequestHead {
         self.head_bytes
     }
 
-    pub(crate) fn path_bytes(&self) -> &[u8] {
+    /// [`RequestHead::path`] as bytes: always ASCII.
+    pub fn path_bytes(&self) -> &[u8] {
         match self.place {
             PathPlace::Received => self.raw_path.of(&self.fields.raw),
             PathPlace::Normalized => &self.normalized,

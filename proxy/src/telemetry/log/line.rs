@@ -59,7 +59,7 @@ fn message(outcome: &Outcome<'_>, out: &mut Vec<u8>) {
     put(out, br#"","message":""#);
     text(outcome.head.method_str().as_bytes(), VALUE_MAX, out);
     put(out, b" ");
-    text(outcome.head.path().as_bytes(), MESSAGE_PATH_MAX, out);
+    text(outcome.head.path_bytes(), MESSAGE_PATH_MAX, out);
     put(out, b" ");
     decimal(u64::from(outcome.status), out);
     let last = outcome
@@ -78,8 +78,8 @@ fn request(outcome: &Outcome<'_>, out: &mut Vec<u8>) {
     put(out, br#"","requestUrl":""#);
     put(out, outcome.transport.scheme().as_bytes());
     put(out, b"://");
-    text(head.authority().as_bytes(), FIELD_MAX, out);
-    text(head.raw_target().as_bytes(), TARGET_MAX, out);
+    text(head.authority_bytes(), FIELD_MAX, out);
+    text(head.raw_target_bytes(), TARGET_MAX, out);
     put(out, br#"","status":"#);
     decimal(u64::from(outcome.status), out);
     put(out, br#","requestSize":""#);

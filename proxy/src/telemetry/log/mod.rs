@@ -37,6 +37,9 @@ impl Log {
 
     /// Writes a request's line, unless the rules leave it out.
     pub(super) fn finish(&self, shard: usize, outcome: &Outcome<'_>) {
+        if self.rules.is_empty() {
+            return self.writer.line(shard, |out| line::write(outcome, out));
+        }
         let candidate = Candidate {
             status: outcome.status,
             path: outcome.head.path(),
