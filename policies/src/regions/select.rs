@@ -131,6 +131,10 @@ impl Weighing<'_> {
         if !self.ask.permitted.in_route(at) {
             return out(Removal::RouteConstraint);
         }
+        // Named, but not served from here: nothing to weigh.
+        if hot.endpoints.is_empty() {
+            return out(Removal::NoEndpoints);
+        }
         let Some(state) = self.view.region(at) else {
             return out(Removal::NoEndpoints);
         };
