@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use meridian_policies::regions::Choice;
 use meridian_policies::{Snapshot, Trust};
-use meridian_wire::{Known, KnownSet};
+use meridian_wire::{Known, KnownSet, RequestHead};
 
 use super::extra::{Extra, address};
 use super::ids::{RequestId, draw, hex};
@@ -145,6 +145,18 @@ fn traceparent(text: &mut Vec<u8>, id: &RequestId) {
     text.extend_from_slice(b"-00");
 }
 
+/// The trace that a trusted hop has begun; `None`: the request id is the trace.
+pub fn trace(trust: Trust, head: &RequestHead) -> Option<&str> {
+    match trust {
+        Trust::Untrusted => None,
+        Trust::Trusted => {
+            let value = head.first(Known::Traceparent)?;
+            let id = is_traceparent(value).then(|| value.get(3..35)).flatten()?;
+            std::str::from_utf8(id).ok()
+        }
+    }
+}
+
 /// Version 00 with ids that are not all zero.
 pub fn is_traceparent(value: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(value) else {
@@ -177,6 +189,19 @@ mod tests {
         }
         let zero = format!("00-{}-{}-00", "0".repeat(32), "1".repeat(16));
         assert!(!is_traceparent(zero.as_bytes()));
+    }
+
+    #[test]
+    fn the_trace_is_a_trusted_hops_or_the_requests_own() {
+        let traceparent = format!("00-{}-{}-01", "a".repeat(32), "b".repeat(16));
+        let text = format!("GET / HTTP/1.1\r\nHost: a\r\nTraceparent: {traceparent}\r\n\r\n");
+        let mut head = RequestHead::new();
+        let limits = meridian_wire::HeadLimits::default();
+        let parsed =
+            meridian_wire::h1::RequestParser::new().parse(text.as_bytes(), &limits, &mut head);
+        assert!(parsed.unwrap().is_some());
+        assert_eq!(trace(Trust::Trusted, &head), Some("a".repeat(32).as_str()));
+        assert_eq!(trace(Trust::Untrusted, &head), None);
     }
 
     #[test]

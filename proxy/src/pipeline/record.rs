@@ -14,6 +14,7 @@ use meridian_policies::{
 use meridian_wire::{Known, RequestHead, ResponseHead};
 
 use super::admit::Findings;
+use super::forwarded;
 use super::ids::{self, RequestId};
 use super::refuse::Refusal;
 use crate::edge::Generation;
@@ -218,7 +219,7 @@ impl<'a> Record<'a> {
             generation: self.generation,
             head,
             request_id: id,
-            trace: Some(id),
+            trace: forwarded::trace(self.place.info.trust, head).or(Some(id)),
             protocol: match self.shape {
                 Shape::Tunnel => crate::telemetry::Protocol::WebSocket,
                 Shape::Message | Shape::EventStream => self.place.info.protocol,
