@@ -188,11 +188,6 @@ impl Outbox {
         &self.buffer
     }
 
-    /// Begins again with the first byte, as for another connection.
-    pub fn rewind(&mut self) {
-        self.written = 0;
-    }
-
     /// Forgets everything and gives the buffer back.
     pub fn clear(&mut self) {
         self.written = 0;

@@ -102,11 +102,6 @@ impl Deadline {
         }
         self.entry.fired.load(Ordering::Relaxed) && self.entry.fired.swap(false, Ordering::Relaxed)
     }
-
-    /// The task has changed: ask again whom to wake.
-    pub fn moved(&mut self) {
-        self.known = false;
-    }
 }
 
 impl Drop for Deadline {

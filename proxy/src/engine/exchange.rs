@@ -329,7 +329,6 @@ impl<'a> Exchange<'a, '_> {
                     route,
                     held: kept,
                     body,
-                    message_id: id,
                 };
                 match forward(self, down, work).await {
                     Ok(served) => return served,

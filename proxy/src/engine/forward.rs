@@ -13,7 +13,6 @@ use meridian_policies::{
 };
 use meridian_wire::h1::{Connection as Persistence, RequestPlan, ResponsePlan, write_request};
 use meridian_wire::{BodyFraming, Known, Malformed, Upgrade};
-use serde_json::value::RawValue;
 
 use super::buffers::Outbox;
 use super::downstream::side::Downstream;
@@ -54,8 +53,6 @@ pub struct Forwarding<'a> {
     pub held: HeldBack,
     /// The part of the body that was held back.
     pub body: &'a [u8],
-    /// JSON-RPC id of the request.
-    pub message_id: Option<&'a RawValue>,
 }
 
 /// Counts the exchange at its endpoint for as long as it lives.

@@ -105,7 +105,7 @@ impl Pace {
     pub fn waits(&mut self, wait: Wait, moved: u64, uploaded: u64, now: Tick) -> Option<Tick> {
         if self.wait != Wait::Client && wait == Wait::Client {
             // The client was not asked for anything meanwhile.
-            self.upload_paused += since(now, self.progress);
+            self.upload_paused += now.saturating_sub(self.progress);
         }
         if moved != self.moved || wait != self.wait {
             self.progress = now;
@@ -113,13 +113,11 @@ impl Pace {
         (self.moved, self.wait, self.uploaded) = (moved, wait, uploaded);
         let own = match wait {
             Wait::Client => self.slow_at(),
-            Wait::UpstreamWrite | Wait::ClientWrite => {
-                Some(after(self.progress, self.bounds.stall))
-            }
-            Wait::FirstByte => Some(after(self.progress, self.bounds.first_byte)),
-            Wait::Answer => self.bounds.idle.map(|idle| after(self.progress, idle)),
+            Wait::UpstreamWrite | Wait::ClientWrite => Some(self.progress + self.bounds.stall),
+            Wait::FirstByte => Some(self.progress + self.bounds.first_byte),
+            Wait::Answer => self.bounds.idle.map(|idle| self.progress + idle),
         };
-        let total = self.bounds.total.map(|total| after(self.began, total));
+        let total = self.bounds.total.map(|total| self.began + total);
         match (own, total) {
             (Some(own), Some(total)) => Some(own.min(total)),
             (own, total) => own.or(total),
@@ -131,19 +129,16 @@ impl Pace {
         if self
             .bounds
             .total
-            .is_some_and(|total| now >= after(self.began, total))
+            .is_some_and(|total| now >= self.began + total)
         {
             return Some(Late::Total);
         }
         let (due, late) = match self.wait {
             Wait::Client => (self.slow_at()?, Late::BodyRate),
-            Wait::UpstreamWrite => (after(self.progress, self.bounds.stall), Late::UpstreamWrite),
-            Wait::ClientWrite => (after(self.progress, self.bounds.stall), Late::ClientWrite),
-            Wait::FirstByte => (
-                after(self.progress, self.bounds.first_byte),
-                Late::FirstByte,
-            ),
-            Wait::Answer => (after(self.progress, self.bounds.idle?), Late::Idle),
+            Wait::UpstreamWrite => (self.progress + self.bounds.stall, Late::UpstreamWrite),
+            Wait::ClientWrite => (self.progress + self.bounds.stall, Late::ClientWrite),
+            Wait::FirstByte => (self.progress + self.bounds.first_byte, Late::FirstByte),
+            Wait::Answer => (self.progress + self.bounds.idle?, Late::Idle),
         };
         (now >= due).then_some(late)
     }
@@ -155,19 +150,8 @@ impl Pace {
             .saturating_mul(1_000)
             .checked_div(self.bounds.body_rate)?;
         let patience = self.bounds.body_grace + self.upload_paused + Duration::from_millis(earned);
-        Some(after(self.began, patience))
+        Some(self.began + patience)
     }
-}
-
-fn after(tick: Tick, wait: Duration) -> Tick {
-    Tick(
-        tick.0
-            .saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX)),
-    )
-}
-
-fn since(now: Tick, then: Tick) -> Duration {
-    Duration::from_nanos(now.0.saturating_sub(then.0))
 }
 
 #[cfg(test)]

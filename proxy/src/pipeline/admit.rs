@@ -91,7 +91,6 @@ pub fn enter<'a>(
     limit(ask, facts, findings)?;
     inspect(ask, facts, findings)?;
     match &route.action {
-        RouteAction::Deny { .. } if std::ptr::eq(route, stray()) => Ok(Entry::Proceed),
         RouteAction::Deny { status } => {
             let mut refusal = Refusal::new(RejectReason::AccessDenied, "the route denies it")
                 .by(route.id.as_str());
@@ -148,9 +147,7 @@ pub fn enter_stray(ask: &Question<'_>, facts: &Facts<'_>, findings: &mut Finding
 pub fn stray() -> &'static Route {
     static STRAY: LazyLock<Route> = LazyLock::new(|| Route {
         id: "none".to_owned(),
-        action: RouteAction::Deny {
-            status: RejectReason::NoRoute.status(),
-        },
+        action: RouteAction::Forward,
         data_class: None,
         mcp: McpRoute::Off,
         body_limit: 0,

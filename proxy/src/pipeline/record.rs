@@ -159,11 +159,6 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// True when the answer is an event stream.
-    pub fn is_event_stream(&self) -> bool {
-        self.shape == Shape::EventStream
-    }
-
     /// The edge refuses.
     pub fn refused(&mut self, refusal: &Refusal) {
         self.reject = Some(refusal.reason);

@@ -147,11 +147,6 @@ impl Stream {
         Ok(())
     }
 
-    /// Bytes that the crate has not taken yet.
-    pub fn waiting(&self) -> usize {
-        self.out.len()
-    }
-
     /// True when the writer should wait before it appends more.
     pub fn is_full(&self) -> bool {
         self.out.len() >= BUFFER
