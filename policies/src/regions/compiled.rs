@@ -90,6 +90,16 @@ impl Scheme {
     }
 }
 
+/// Whether others on the way to an endpoint can read what is sent.
+#[derive(Copy, Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// They can.
+    Plain,
+    /// TLS, with the endpoint's certificate verified.
+    Tls,
+}
+
 /// One backend address of a region.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
@@ -108,6 +118,15 @@ pub struct Endpoint {
     /// Version it runs, if the file says so.
     pub version: Option<String>,
     pub(crate) tag: u64,
+}
+
+impl Endpoint {
+    /// Whether requests travel to it encrypted.
+    pub fn transport(&self) -> Transport {
+        match self.scheme {
+            Scheme::Http => Transport::Plain,
+        }
+    }
 }
 
 /// Everything that the choice of a region reads, one generation.

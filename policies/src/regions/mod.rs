@@ -18,7 +18,9 @@ pub use choice::{
     Affinity, AffinityOutcome, Ask, Candidate, Choice, NoRegion, Removal, TRIED_MAX, Tried,
 };
 pub(crate) use compiled::{CompiledRegions, tag_of};
-pub use compiled::{ENDPOINTS_MAX, Endpoint, REGIONS_MAX, Region, Role, Scheme, endpoint_tag};
+pub use compiled::{
+    ENDPOINTS_MAX, Endpoint, REGIONS_MAX, Region, Role, Scheme, Transport, endpoint_tag,
+};
 pub use failover::{FailoverPolicy, RegionHealth};
 pub(crate) use raw::{RawLatencyMatrix, RawRegionList, RawRegions, RawScoring, RawTrafficPolicy};
 pub use score::Terms;
