@@ -49,7 +49,7 @@ pub fn receipt_json(snapshot: &Snapshot, receipt: &Receipt) -> Value {
         "jurisdiction": receipt.jurisdiction.map(|at| snapshot.jurisdiction_id(at)),
         "permitted": permitted.map(|permitted| names(snapshot, permitted)).unwrap_or_default(),
         "obligations": obligations.unwrap_or_default(),
-        "candidates": explained(snapshot, &receipt.candidates),
+        "candidates": explained(snapshot, &receipt.candidates, permitted.map(|permitted| (permitted, &receipt.location))),
         "draw": receipt.draw.to_string(),
         "affinity": receipt.affinity.as_str(),
         "limits": receipt.limit.as_ref().map(limit),

@@ -12,7 +12,7 @@ use meridian_geo::Location;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::regions::{Ask, Candidate, NoRegion, Removal, Terms, Tried, select};
+use crate::regions::{Ask, Candidate, NoRegion, Removal, Seen, Terms, Tried, select, terms};
 use crate::residency::{Classified, Permitted, classify, eligible};
 use crate::state::View;
 use crate::{
@@ -133,7 +133,7 @@ impl Question<'_> {
                 let all = (0u16..).zip(self.snapshot.regions()).map(by_law);
                 let id = self.snapshot.jurisdiction_id(refusal.jurisdiction);
                 out.jurisdiction = Some(id.to_owned());
-                out.candidates = explained(self.snapshot, &all.collect::<Vec<_>>());
+                out.candidates = explained(self.snapshot, &all.collect::<Vec<_>>(), None);
                 let detail = format!("{refusal}; needed: {}", refusal.needed());
                 out.refuse(RejectReason::Residency, detail);
             }
@@ -156,7 +156,8 @@ impl Question<'_> {
             draw: self.draw,
         };
         let chosen = select(self.snapshot, self.view, &ask, &mut candidates);
-        out.candidates = explained(self.snapshot, &candidates);
+        let facts = (permitted, &self.facts.location);
+        out.candidates = explained(self.snapshot, &candidates, Some(facts));
         match chosen {
             Ok(choice) => {
                 out.verdict = Verdict::Forward {
@@ -233,7 +234,7 @@ fn outside(region: RegionIndex, removal: Removal) -> Candidate {
         region,
         removed_by: Some(removal),
         score: 0.0,
-        terms: Terms::default(),
+        seen: Seen::IDLE,
     }
 }
 
@@ -245,17 +246,24 @@ fn names(snapshot: &Snapshot, permitted: &Permitted) -> Vec<String> {
 }
 
 /// Candidates with names; those of another snapshot are left out.
-fn explained(snapshot: &Snapshot, candidates: &[Candidate]) -> Vec<ExplainedCandidate> {
+fn explained(
+    snapshot: &Snapshot,
+    candidates: &[Candidate],
+    facts: Option<(&Permitted, &Location)>,
+) -> Vec<ExplainedCandidate> {
     let one = |candidate: &Candidate| {
+        let terms = facts.map_or_else(Terms::default, |(permitted, location)| {
+            terms(snapshot, permitted, location, candidate)
+        });
         Some(ExplainedCandidate {
             region: snapshot.regions().get(candidate.region.index())?.id.clone(),
             removed_by: candidate.removed_by.map(Removal::as_str),
             score: round(candidate.score),
             terms: Terms {
-                latency: round(candidate.terms.latency),
-                load: round(candidate.terms.load),
-                compliance: round(candidate.terms.compliance),
-                cost: round(candidate.terms.cost),
+                latency: round(terms.latency),
+                load: round(terms.load),
+                compliance: round(terms.compliance),
+                cost: round(terms.cost),
             },
         })
     };

@@ -276,7 +276,7 @@ impl Attempts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::regions::{Removal, Terms};
+    use crate::regions::{Removal, Seen};
 
     #[test]
     fn a_reset_receipt_is_a_new_one_with_the_old_memory() {
@@ -285,7 +285,7 @@ mod tests {
             region: RegionIndex(0),
             removed_by: Some(Removal::Law),
             score: 0.0,
-            terms: Terms::default(),
+            seen: Seen::IDLE,
         };
         receipt.candidates.extend([candidate; 300]);
         receipt.request_id = ShortId::new("abc");

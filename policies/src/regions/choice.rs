@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::score::Terms;
+use super::failover::Phase;
 use crate::residency::Permitted;
 use crate::{EndpointIndex, Facts, RegionIndex, Tick};
 
@@ -18,14 +18,45 @@ pub struct Candidate {
     pub region: RegionIndex,
     /// What took it out; `None` for those among which the score decided.
     pub removed_by: Option<Removal>,
-    /// Weighted sum of the terms, 0 to 100; 0 where nothing was weighed.
+    /// Weighted sum of the terms, 0 to 100; 0 where nothing was weighed. The
+    /// terms are computed when somebody asks: [`super::terms`].
     pub score: f32,
-    /// The terms.
-    pub terms: Terms,
+    /// What was seen of it.
+    pub seen: Seen,
+}
+
+/// What a region looked like when it was weighed: all of the state that a
+/// choice depends on, beside what [`Removal::is_seen`].
+#[derive(Copy, Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Seen {
+    /// In flight over capacity, or the backend's own word; 1 is full.
+    pub load: f32,
+    /// Round trip that this edge measures, milliseconds; 0: nothing measured.
+    pub measured_ms: f32,
+    /// Share of its traffic that its phase leaves it, 0 to 1.
+    pub share: f32,
+    /// Where it stands in the failover machine.
+    pub phase: Phase,
+}
+
+impl Seen {
+    /// Idle, healthy, and nothing measured.
+    pub const IDLE: Self = Self {
+        load: 0.0,
+        measured_ms: 0.0,
+        share: 1.0,
+        phase: Phase::Active,
+    };
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self::IDLE
+    }
 }
 
 /// What took a region out, the hardest first.
-#[derive(Copy, Clone, Debug, Eq, PartialEq, Hash, Serialize)]
+#[derive(Copy, Clone, Debug, Eq, PartialEq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Removal {
     /// Data class or jurisdiction do not allow it.
@@ -58,6 +89,24 @@ pub enum Removal {
 }
 
 impl Removal {
+    /// Whether it is read from the state of region or endpoints, rather than
+    /// computed from law, route, [`Seen`] and draw.
+    pub fn is_seen(self) -> bool {
+        match self {
+            Self::NoEndpoints | Self::Draining | Self::Unhealthy | Self::Ejected | Self::Tried => {
+                true
+            }
+            Self::Law
+            | Self::RouteConstraint
+            | Self::Failed
+            | Self::Standby
+            | Self::Degraded
+            | Self::Recovering
+            | Self::Headroom
+            | Self::Weight => false,
+        }
+    }
+
     /// Stable name for receipts and metrics.
     pub fn as_str(self) -> &'static str {
         match self {

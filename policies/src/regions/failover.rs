@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::gates::{Gate, is_out};
 use crate::Tick;
@@ -116,11 +116,16 @@ enum Calm {
 }
 
 /// Phase of the machine; `Standby` is a role, not a phase.
-#[derive(Copy, Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Phase {
+#[derive(Copy, Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Takes its traffic.
     Active,
+    /// Troubled: takes a share of it.
     Degraded,
+    /// Takes none while another permitted region can.
     Failed,
+    /// Comes back by a ramp.
     Recovering,
 }
 

@@ -15,16 +15,16 @@ mod select;
 
 pub(crate) use build::compile;
 pub use choice::{
-    Affinity, AffinityOutcome, Ask, Candidate, Choice, NoRegion, Removal, TRIED_MAX, Tried,
+    Affinity, AffinityOutcome, Ask, Candidate, Choice, NoRegion, Removal, Seen, TRIED_MAX, Tried,
 };
 pub(crate) use compiled::{CompiledRegions, tag_of};
 pub use compiled::{
     ENDPOINTS_MAX, Endpoint, REGIONS_MAX, Region, Role, Scheme, Transport, endpoint_tag,
 };
-pub use failover::{FailoverPolicy, RegionHealth};
+pub use failover::{FailoverPolicy, Phase, RegionHealth};
 pub(crate) use raw::{RawLatencyMatrix, RawRegionList, RawRegions, RawScoring, RawTrafficPolicy};
 pub use score::Terms;
-pub use select::select;
+pub use select::{select, terms};
 
 #[cfg(test)]
 mod simulation;

@@ -11,7 +11,9 @@ mod absence;
 
 use std::cmp::Ordering;
 
-use super::choice::{AffinityOutcome, Ask, Candidate, Choice, NoRegion, Removal};
+use meridian_geo::Location;
+
+use super::choice::{AffinityOutcome, Ask, Candidate, Choice, NoRegion, Removal, Seen};
 use super::compiled::{HotRegion, Role};
 use super::endpoint::{self, Supply};
 use super::failover::Phase;
@@ -19,7 +21,7 @@ use super::gates::{Gate, is_out};
 use super::latency::Origin;
 use super::score::{Terms, load_score};
 use crate::outliers::OutlierPolicy;
-use crate::residency::Standing;
+use crate::residency::{Permitted, Standing};
 use crate::state::{RegionState, View, mix};
 use crate::{EndpointIndex, RegionIndex, Snapshot};
 
@@ -41,20 +43,18 @@ pub fn select(
     ask: &Ask<'_>,
     candidates: &mut Vec<Candidate>,
 ) -> Result<Choice, NoRegion> {
-    let origin = snapshot.regions.latency.origin(&ask.facts.location);
+    let facts = (ask.permitted, &ask.facts.location);
     let weighing = Weighing {
         snapshot,
         view,
         ask,
-        origin,
+        scale: Scale::new(snapshot, facts, ask.draw),
     };
     candidates.clear();
-    let mut top = Top {
-        tier: u8::MAX,
-        score: f32::NEG_INFINITY,
-    };
+    let mut top = Top::default();
     let regions = (0u16..).map(RegionIndex).zip(&snapshot.regions.hot);
-    candidates.extend(regions.map(|(at, hot)| top.note(weighing.weigh(at, hot))));
+    let weighed = regions.map(|(at, hot)| weighing.scale.weigh(at, hot, || weighing.look(at, hot)));
+    candidates.extend(weighed.map(|candidate| top.note(candidate)));
     let affinity = match weighing.pin() {
         Pin::Kept(choice) => {
             clear(candidates, choice.region);
@@ -62,7 +62,7 @@ pub fn select(
         }
         Pin::Not(outcome) => outcome,
     };
-    let Some(region) = weighing.best(candidates, &top) else {
+    let Some(region) = weighing.scale.best(candidates, &top) else {
         return Err(weighing.none(candidates));
     };
     let endpoint = weighing
@@ -75,6 +75,32 @@ pub fn select(
     })
 }
 
+/// The terms of a candidate's score, from what was seen of its region; zeros
+/// where nothing was weighed. With the snapshot, permit and location of its
+/// decision they are those that it was weighed with.
+pub fn terms(
+    snapshot: &Snapshot,
+    permitted: &Permitted,
+    location: &Location,
+    candidate: &Candidate,
+) -> Terms {
+    let scale = Scale::new(snapshot, (permitted, location), 0);
+    let hot = snapshot.regions.hot.get(candidate.region.index());
+    match (hot, scale.standing(candidate.region)) {
+        (Some(hot), Some(standing)) if is_weighed(candidate.removed_by) => {
+            scale.terms(candidate.region, hot, (standing, &candidate.seen))
+        }
+        (Some(_) | None, _) => Terms::default(),
+    }
+}
+
+fn is_weighed(removal: Option<Removal>) -> bool {
+    !matches!(
+        removal,
+        Some(Removal::Law | Removal::RouteConstraint | Removal::NoEndpoints)
+    )
+}
+
 fn clear(candidates: &mut [Candidate], region: RegionIndex) {
     if let Some(candidate) = candidates.get_mut(region.index()) {
         candidate.removed_by = None;
@@ -82,13 +108,22 @@ fn clear(candidates: &mut [Candidate], region: RegionIndex) {
 }
 
 /// The best tier seen so far, and the best score in it.
-struct Top {
+pub(super) struct Top {
     tier: u8,
     score: f32,
 }
 
+impl Default for Top {
+    fn default() -> Self {
+        Self {
+            tier: u8::MAX,
+            score: f32::NEG_INFINITY,
+        }
+    }
+}
+
 impl Top {
-    fn note(&mut self, candidate: Candidate) -> Candidate {
+    pub(super) fn note(&mut self, candidate: Candidate) -> Candidate {
         if let Some(tier) = tier(candidate.removed_by) {
             if tier < self.tier {
                 *self = Self {
@@ -109,61 +144,89 @@ enum Pin {
     Not(AffinityOutcome),
 }
 
-/// One request being weighed.
-struct Weighing<'a> {
+/// What weighs regions, once it is known what they look like: the same for a
+/// request and for its replay.
+pub(super) struct Scale<'a> {
     snapshot: &'a Snapshot,
-    view: &'a View,
-    ask: &'a Ask<'a>,
+    permitted: &'a Permitted,
     origin: Origin<'a>,
+    draw: u64,
 }
 
-impl Weighing<'_> {
-    fn weigh(&self, at: RegionIndex, hot: &HotRegion) -> Candidate {
+impl<'a> Scale<'a> {
+    pub(super) fn new(
+        snapshot: &'a Snapshot,
+        (permitted, location): (&'a Permitted, &Location),
+        draw: u64,
+    ) -> Self {
+        Self {
+            snapshot,
+            permitted,
+            origin: snapshot.regions.latency.origin(location),
+            draw,
+        }
+    }
+
+    /// Weighs a region by what `look` finds there; it is not called for one
+    /// that law, route or configuration leave out.
+    #[inline]
+    pub(super) fn weigh(
+        &self,
+        at: RegionIndex,
+        hot: &HotRegion,
+        look: impl FnOnce() -> Option<(Seen, Option<Removal>)>,
+    ) -> Candidate {
         let out = |removal| Candidate {
             region: at,
             removed_by: Some(removal),
             score: 0.0,
-            terms: Terms::default(),
+            seen: Seen::IDLE,
         };
         let Some(standing) = self.standing(at) else {
             return out(Removal::Law);
         };
-        if !self.ask.permitted.in_route(at) {
+        if !self.permitted.in_route(at) {
             return out(Removal::RouteConstraint);
         }
         // Named, but not served from here: nothing to weigh.
         if hot.endpoints.is_empty() {
             return out(Removal::NoEndpoints);
         }
-        let Some(state) = self.view.region(at) else {
+        let Some((seen, removal)) = look() else {
             return out(Removal::NoEndpoints);
         };
-        let load = state.load(hot.capacity, self.ask.now);
-        let terms = Terms {
-            latency: self
-                .snapshot
-                .regions
-                .scoring
-                .latency(self.round_trip(at, hot, state)),
-            load: load_score(load),
+        let terms = self.terms(at, hot, (standing, &seen));
+        Candidate {
+            region: at,
+            removed_by: removal.or_else(|| self.gate(at, hot, &seen)),
+            score: self.snapshot.regions.scoring.total(&terms),
+            seen,
+        }
+    }
+
+    #[inline]
+    fn terms(
+        &self,
+        at: RegionIndex,
+        hot: &HotRegion,
+        (standing, seen): (Standing, &Seen),
+    ) -> Terms {
+        let scoring = &self.snapshot.regions.scoring;
+        Terms {
+            latency: scoring.latency(self.round_trip(at, hot, seen)),
+            load: load_score(seen.load),
             compliance: match standing {
                 Standing::Own => 100.0,
                 Standing::Allowed => 70.0,
                 Standing::Conditional => 40.0,
             },
             cost: hot.cost,
-        };
-        Candidate {
-            region: at,
-            removed_by: self.gate(at, hot, (state, load)),
-            score: self.snapshot.regions.scoring.total(&terms),
-            terms,
         }
     }
 
     /// How the law stands to a region; `None` if it is not permitted.
     fn standing(&self, at: RegionIndex) -> Option<Standing> {
-        let standing = self.ask.permitted.standing(at);
+        let standing = self.permitted.standing(at);
         if standing.is_none() && is_out(Gate::Law) {
             Some(Standing::Allowed)
         } else {
@@ -173,8 +236,8 @@ impl Weighing<'_> {
 
     /// Estimate from the client, corrected by what this edge measures; not a
     /// number where there is neither.
-    fn round_trip(&self, at: RegionIndex, hot: &HotRegion, state: &RegionState) -> f32 {
-        let measured = state.path().round_trip_ms();
+    fn round_trip(&self, at: RegionIndex, hot: &HotRegion, seen: &Seen) -> f32 {
+        let measured = (seen.measured_ms > 0.0).then_some(seen.measured_ms);
         let Some(estimate) = self.origin.estimate(at) else {
             return measured.unwrap_or(f32::NAN);
         };
@@ -185,30 +248,20 @@ impl Weighing<'_> {
         estimate.corrected(correction)
     }
 
-    /// What takes a permitted region out. The order is that of hardness.
-    fn gate(
-        &self,
-        at: RegionIndex,
-        hot: &HotRegion,
-        (state, load): (&RegionState, f32),
-    ) -> Option<Removal> {
-        if state.drained_until() > self.ask.now {
-            return Some(Removal::Draining);
-        }
-        if let Supply::None(reason) = self.supply(hot, state) {
-            return Some(reason);
-        }
-        let (phase, phase_share) = self.phase(at, state);
+    /// What takes a permitted region out that can serve. The order is that of
+    /// hardness.
+    fn gate(&self, at: RegionIndex, hot: &HotRegion, seen: &Seen) -> Option<Removal> {
+        let phase = seen.phase;
         if phase == Phase::Failed && !is_out(Gate::Failover) {
             return Some(Removal::Failed);
         }
-        let headroom = self.headroom(load);
+        let headroom = self.headroom(seen.load);
         match hot.role {
             Role::Active if phase == Phase::Active && headroom >= 1.0 && hot.weight >= 1.0 => None,
             Role::Standby if headroom > 0.0 => Some(Removal::Standby),
             Role::Standby => Some(Removal::Headroom),
             Role::Active => {
-                let when = |wanted| if phase == wanted { phase_share } else { 1.0 };
+                let when = |wanted| if phase == wanted { seen.share } else { 1.0 };
                 self.share(
                     at,
                     [
@@ -220,18 +273,6 @@ impl Weighing<'_> {
                 )
             }
         }
-    }
-
-    /// The region's place in its machine, caught up with now, and its share.
-    fn phase(&self, at: RegionIndex, state: &RegionState) -> (Phase, f32) {
-        if state.standing().phase == Phase::Active {
-            return (Phase::Active, 1.0);
-        }
-        let Some((standing, seen)) = self.view.settle(self.snapshot, at, self.ask.now) else {
-            return (Phase::Failed, 0.0);
-        };
-        let share = standing.share(seen, &self.snapshot.regions.failover, self.ask.now);
-        (standing.phase, share)
     }
 
     /// Share of a region's traffic that still fits: all up to the spill
@@ -247,7 +288,7 @@ impl Weighing<'_> {
     /// Holds a request back that is over the product of the shares; named is
     /// the one that tipped it.
     fn share(&self, at: RegionIndex, factors: [(f32, Removal); 4]) -> Option<Removal> {
-        let drawn = unit(mix(self.ask.draw, SALT_SHARE | u64::from(at.0)));
+        let drawn = unit(mix(self.draw, SALT_SHARE | u64::from(at.0)));
         let mut share = 1.0;
         factors.into_iter().find_map(|(factor, removal)| {
             share *= factor;
@@ -256,7 +297,7 @@ impl Weighing<'_> {
     }
 
     /// The best region of the best tier; the tier's removals are taken back.
-    fn best(&self, candidates: &mut [Candidate], top: &Top) -> Option<RegionIndex> {
+    pub(super) fn best(&self, candidates: &mut [Candidate], top: &Top) -> Option<RegionIndex> {
         let mut best: Option<RegionIndex> = None;
         for candidate in candidates.iter_mut() {
             if tier(candidate.removed_by) != Some(top.tier) {
@@ -281,12 +322,53 @@ impl Weighing<'_> {
                 .get(at.index())
                 .map_or(0.0, |hot| hot.tie_break)
         };
-        let drawn = |at: RegionIndex| mix(self.ask.draw, SALT_TIE | u64::from(at.0));
+        let drawn = |at: RegionIndex| mix(self.draw, SALT_TIE | u64::from(at.0));
         match total(one).total_cmp(&total(other)) {
             Ordering::Less => false,
             Ordering::Greater => true,
             Ordering::Equal => drawn(one) > drawn(other),
         }
+    }
+}
+
+/// One request being weighed.
+struct Weighing<'a> {
+    snapshot: &'a Snapshot,
+    view: &'a View,
+    ask: &'a Ask<'a>,
+    scale: Scale<'a>,
+}
+
+impl Weighing<'_> {
+    /// What a region looks like now, and whether it can serve at all.
+    #[inline]
+    fn look(&self, at: RegionIndex, hot: &HotRegion) -> Option<(Seen, Option<Removal>)> {
+        let state = self.view.region(at)?;
+        let seen = |(phase, share)| Seen {
+            load: state.load(hot.capacity, self.ask.now),
+            measured_ms: state.path().round_trip_ms().unwrap_or(0.0),
+            share,
+            phase,
+        };
+        if state.drained_until() > self.ask.now {
+            return Some((seen((Phase::Active, 1.0)), Some(Removal::Draining)));
+        }
+        if let Supply::None(reason) = self.supply(hot, state) {
+            return Some((seen((Phase::Active, 1.0)), Some(reason)));
+        }
+        Some((seen(self.phase(at, state)), None))
+    }
+
+    /// The region's place in its machine, caught up with now, and its share.
+    fn phase(&self, at: RegionIndex, state: &RegionState) -> (Phase, f32) {
+        if state.standing().phase == Phase::Active {
+            return (Phase::Active, 1.0);
+        }
+        let Some((standing, seen)) = self.view.settle(self.snapshot, at, self.ask.now) else {
+            return (Phase::Failed, 0.0);
+        };
+        let share = standing.share(seen, &self.snapshot.regions.failover, self.ask.now);
+        (standing.phase, share)
     }
 
     fn supply(&self, hot: &HotRegion, state: &RegionState) -> Supply {
@@ -321,7 +403,7 @@ impl Weighing<'_> {
             return Pin::Not(AffinityOutcome::Gone);
         };
         let region = compiled.region;
-        if self.standing(region).is_none() || !self.ask.permitted.in_route(region) {
+        if self.scale.standing(region).is_none() || !self.ask.permitted.in_route(region) {
             return Pin::Not(AffinityOutcome::YieldedToLaw);
         }
         let now = self.ask.now;

@@ -6,7 +6,9 @@ use std::time::Duration;
 use meridian_geo::{Certainty, Country, Location, Point, Source, UnknownReason};
 use meridian_wire::{EndStream, HeadLimits, RequestBuilder, RequestHead, Version};
 
-use crate::regions::{Affinity, Ask, Candidate, Choice, NoRegion, Removal, Tried, select};
+use crate::regions::{
+    Affinity, Ask, Candidate, Choice, NoRegion, Removal, Terms, Tried, select, terms,
+};
 use crate::residency::{ResidencyRefusal, classify, eligible};
 use crate::state::{AttemptOutcome, AttemptReport, EndpointEvent, State, View};
 use crate::{
@@ -137,6 +139,7 @@ pub(crate) fn facts(head: &RequestHead, location: Location) -> Facts<'_> {
 pub(crate) struct Answer {
     pub(crate) choice: Result<Choice, NoRegion>,
     pub(crate) candidates: Vec<Candidate>,
+    pub(crate) terms: Vec<Terms>,
 }
 
 /// A snapshot, its live state and a clock.
@@ -195,7 +198,13 @@ impl World {
             draw: self.draw,
         };
         let choice = select(&self.snapshot, &self.view, &ask, &mut candidates);
-        Ok(Answer { choice, candidates })
+        let terms_of = |candidate| terms(&self.snapshot, &permitted, &from, candidate);
+        let terms = candidates.iter().map(terms_of).collect();
+        Ok(Answer {
+            choice,
+            candidates,
+            terms,
+        })
     }
 
     /// Id of the region that serves a client whose data may go anywhere; `-`

@@ -119,7 +119,7 @@ fn a_tie_that_the_matrix_leaves_open_is_drawn() {
 fn the_terms_are_those_of_the_seed() {
     let world = three();
     let answer = world.ask("DE", "tier_3_operational").unwrap();
-    let terms = answer.candidates[1].terms;
+    let terms = answer.terms[1];
     assert!((terms.latency - 100.0).abs() < 0.001 && (terms.load - 100.0).abs() < 0.001);
     assert!(
         (terms.compliance - 100.0).abs() < 0.001,
@@ -127,7 +127,7 @@ fn the_terms_are_those_of_the_seed() {
     );
     assert!((answer.candidates[1].score - 100.0).abs() < 0.001);
     assert!(
-        (answer.candidates[0].terms.latency - 50.0).abs() < 0.001,
+        (answer.terms[0].latency - 50.0).abs() < 0.001,
         "7,500 km are 103 ms"
     );
 }
@@ -137,9 +137,7 @@ fn standing_makes_the_compliance_term() {
     let world = World::new(shipped());
     let terms = |country: &str, class: &str, region: &str| {
         let answer = world.ask(country, class).unwrap();
-        answer.candidates[world.region(region).index()]
-            .terms
-            .compliance
+        answer.terms[world.region(region).index()].compliance
     };
     assert!((terms("DE", "tier_2_personal", "europe-west1") - 100.0).abs() < 0.001);
     assert!((terms("DE", "tier_2_personal", "europe-west2") - 70.0).abs() < 0.001);
@@ -155,7 +153,7 @@ fn load_moves_traffic_before_a_region_is_full() {
             .begin(world.endpoint("europe-west1", 0), world.now);
     }
     let answer = world.ask("DE", "tier_3_operational").unwrap();
-    assert!((answer.candidates[1].terms.load - 21.0).abs() < 0.01);
+    assert!((answer.terms[1].load - 21.0).abs() < 0.01);
     // 100 x 0.5 + 21 x 0.3 + 20 is more than 50 x 0.5 + 30 + 20.
     assert_eq!(world.serves("DE"), "europe-west1");
     for _ in 0..21 {
@@ -512,8 +510,8 @@ fn what_this_edge_measures_corrects_the_matrix() {
         world.advance(10);
     }
     let answer = world.ask("DE", "tier_3_operational").unwrap();
-    let belgium = answer.candidates[world.region("europe-west1").index()];
-    assert!((belgium.terms.latency - 20.0).abs() < 0.001, "{belgium:?}");
+    let belgium = answer.terms[world.region("europe-west1").index()];
+    assert!((belgium.latency - 20.0).abs() < 0.001, "{belgium:?}");
     assert_eq!(world.serves("DE"), "europe-west4");
 }
 
