@@ -110,7 +110,12 @@ impl<'a> RequestBuilder<'a> {
     /// `:scheme`.
     pub fn scheme(&mut self, scheme: &str) -> Result<&mut Self, Malformed> {
         self.pseudo(Once::Scheme)?;
-        self.head.scheme = Some(known_scheme(scheme.as_bytes())?);
+        let scheme = known_scheme(scheme.as_bytes())?;
+        // QUIC is never without TLS: another scheme names another server.
+        if self.head.version == Version::Http3 && scheme != "https" {
+            return Err(Malformed::SchemeUnsupported);
+        }
+        self.head.scheme = Some(scheme);
         Ok(self)
     }
 
@@ -178,6 +183,10 @@ impl<'a> RequestBuilder<'a> {
 
     /// The end of the head: the rules that need all of it.
     pub fn finish(&mut self, end: EndStream) -> Result<(), Malformed> {
+        // A plain CONNECT has neither scheme nor path (RFC 9114 4.4).
+        if self.head.method == Method::Connect && !self.has(Once::Protocol) {
+            return Err(Malformed::ConnectMethod);
+        }
         if !self.has(Once::Method) || !self.has(Once::Path) || !self.has(Once::Scheme) {
             return Err(Malformed::PseudoMissing);
         }
@@ -185,6 +194,9 @@ impl<'a> RequestBuilder<'a> {
         self.head.settle_host(None)?;
         self.head.fields.join_cookies();
         let length = content_length(&self.head.fields)?;
+        if self.head.upgrade != Upgrade::None && length.is_some() {
+            return Err(Malformed::BodyForbidden);
+        }
         self.head.framing = stream_framing(length, end)?;
         self.head.keep_alive = true;
         self.head.settle_expectation()?;
@@ -195,7 +207,6 @@ impl<'a> RequestBuilder<'a> {
     fn settle_method(&mut self) -> Result<(), Malformed> {
         match (self.head.method, self.has(Once::Protocol)) {
             (Method::Connect, true) => self.head.upgrade = Upgrade::WebSocket,
-            (Method::Connect, false) => return Err(Malformed::ConnectMethod),
             (_, true) => return Err(Malformed::PseudoMisplaced),
             (_, false) => {}
         }

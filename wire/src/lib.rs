@@ -14,6 +14,7 @@ mod builder;
 mod bytes;
 mod fields;
 pub mod h1;
+pub mod h3;
 mod known;
 mod limits;
 mod line;

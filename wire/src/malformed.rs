@@ -80,7 +80,7 @@ rules! {
     Truncated 400 "truncated" "the peer closed before the message was complete",
     BodyTooLong 400 "body-too-long" "more body than Content-Length says",
     BodyTooShort 400 "body-too-short" "less body than Content-Length says",
-    BodyForbidden 400 "body-forbidden" "framing fields on an answer that cannot have a body",
+    BodyForbidden 400 "body-forbidden" "framing fields on a message that cannot have a body",
     StatusLine 400 "status-line" "the status line is not version, status and reason",
     StatusCode 400 "status-code" "the status is not between 100 and 599",
     UppercaseName 400 "uppercase-name" "a field name with upper-case letters in HTTP/2 or HTTP/3",

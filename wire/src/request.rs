@@ -303,6 +303,14 @@ impl RequestHead {
         Ok(())
     }
 
+    /// The stream ended without data: what was said about a body falls away.
+    pub(crate) fn no_body_came(&mut self) {
+        if self.framing == BodyFraming::Chunked {
+            self.framing = BodyFraming::None;
+        }
+        self.expects_continue = false;
+    }
+
     /// Exactly one Host (none only in HTTP/1.0), which agrees with the target.
     pub(crate) fn settle_host(&mut self, target: Option<Span>) -> Result<(), Malformed> {
         let named = match target {
