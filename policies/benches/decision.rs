@@ -197,6 +197,7 @@ impl Rig {
         let ask = Ask {
             facts,
             permitted: &permitted,
+            route: index,
             tried,
             affinity: None,
             now,
@@ -250,7 +251,7 @@ fn choices(criterion: &mut Criterion) {
         .measurement_time(Duration::from_secs(3));
     for regions in [3, 11, 300] {
         let rig = Rig::new(regions);
-        let (_, route) = rig.snapshot.route(&head).unwrap();
+        let (index, route) = rig.snapshot.route(&head).unwrap();
         let classified = classify(&rig.snapshot, route, &facts);
         let permitted = eligible(&rig.snapshot, route, &facts, classified).unwrap();
         let mut candidates = Vec::new();
@@ -263,6 +264,7 @@ fn choices(criterion: &mut Criterion) {
                 let ask = Ask {
                     facts: &facts,
                     permitted,
+                    route: index,
                     tried,
                     affinity: None,
                     now,

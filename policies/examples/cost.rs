@@ -21,7 +21,7 @@ use meridian_policies::regions::{Ask, Candidate, Tried, select};
 use meridian_policies::residency::{Permitted, classify, eligible};
 use meridian_policies::{
     AttemptOutcome, AttemptReport, Claims, ClientSource, EdgePlace, EndpointIndex, Facts,
-    References, RegionIndex, Route, Snapshot, SourceFile, State, Tick, Trust, View,
+    References, RegionIndex, Route, RouteIndex, Snapshot, SourceFile, State, Tick, Trust, View,
 };
 use meridian_wire::{EndStream, HeadLimits, RequestBuilder, RequestHead, Version};
 
@@ -55,9 +55,9 @@ fn main() -> Result<(), Failure> {
         None
     };
     let facts = facts(&head, point);
-    let (_, route) = snapshot.route(&head).ok_or("no route")?;
-    let classified = classify(&snapshot, route, &facts);
-    let permitted = eligible(&snapshot, route, &facts, classified).map_err(|_| "no region")?;
+    let route = snapshot.route(&head).ok_or("no route")?;
+    let classified = classify(&snapshot, route.1, &facts);
+    let permitted = eligible(&snapshot, route.1, &facts, classified).map_err(|_| "no region")?;
     let mut rig = Rig {
         view: State::new().reconcile(&snapshot, Tick(1)),
         snapshot: &snapshot,
@@ -84,7 +84,7 @@ struct Rig<'a> {
     snapshot: &'a Snapshot,
     view: View,
     facts: Facts<'a>,
-    route: &'a Route,
+    route: (RouteIndex, &'a Route),
     permitted: Permitted,
     limits: LimitState,
     candidates: Vec<Candidate>,
@@ -103,6 +103,7 @@ impl Rig<'_> {
         let ask = Ask {
             facts: &self.facts,
             permitted: &self.permitted,
+            route: self.route.0,
             tried: &Tried::new(),
             affinity: None,
             now,
@@ -147,7 +148,7 @@ impl Rig<'_> {
             self.snapshot,
             &self.limits,
             &self.facts,
-            self.route,
+            self.route.1,
             at(number),
         )
     }

@@ -5,6 +5,7 @@ pub mod admin;
 pub mod cli;
 pub mod edge;
 pub mod engine;
+pub mod overrides;
 pub mod pipeline;
 pub mod reload;
 pub mod server;

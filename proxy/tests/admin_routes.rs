@@ -18,6 +18,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use meridian::admin::{self, AdminListener};
 use meridian::edge::{Clock, Edge, Lifecycle};
+use meridian::overrides;
 use meridian::reload;
 use meridian::server::Connections;
 use meridian::settings::Settings;
@@ -439,4 +440,149 @@ fn a_socket_file_needs_neither_host_nor_token() {
     assert_eq!(answer.status, 200);
     drop(stop);
     thread.join().unwrap();
+}
+
+fn order(admin: &Admin, region: &str, body: &Value) -> Answer {
+    let path = format!("/regions/{region}/override");
+    admin.post(&path, &body.to_string())
+}
+
+fn served_by(admin: &Admin) -> Value {
+    let question = json!({ "ip": "203.0.113.9" }).to_string();
+    admin.post("/explain", &question).json()["region"].clone()
+}
+
+#[test]
+fn an_order_takes_effect_at_once_and_is_told_until_it_is_cleared() {
+    let admin = Admin::start();
+    assert_eq!(served_by(&admin), "europe-west1");
+    let wish = json!({ "action": "drain", "for": "1h", "reason": "disks" });
+    let set = order(&admin, "europe-west1", &wish);
+    assert_eq!(set.status, 200, "{}", set.body);
+    let set = set.json();
+    assert_eq!(
+        (&set["change"], &set["order"]["action"]),
+        (&json!("set"), &json!("drain"))
+    );
+    assert_eq!(set["survives_restart"], "no-state-file");
+    assert_eq!(served_by(&admin), "us-central1");
+    let regions = admin.get("/regions").json();
+    assert_eq!(regions["regions"][1]["order"]["reason"], "disks");
+    assert_eq!(regions["regions"][0]["order"], Value::Null);
+    let shown = admin.get("/regions/europe-west1/override").json();
+    assert!(
+        shown["order"]["left_s"]
+            .as_f64()
+            .is_some_and(|left| left > 3_590.0)
+    );
+    let metrics = admin.get("/metrics").body;
+    let gauge = r#"meridian_region_override_seconds{region="europe-west1",action="drain"} 3"#;
+    assert!(metrics.contains(gauge), "{metrics}");
+
+    let cleared = order(
+        &admin,
+        "europe-west1",
+        &json!({ "action": "clear", "reason": "done" }),
+    );
+    assert_eq!(cleared.json()["change"], "cleared");
+    assert_eq!(served_by(&admin), "europe-west1");
+    assert_eq!(admin.get("/overrides").json()["overrides"], json!([]));
+}
+
+#[test]
+fn senseless_orders_are_refused_and_change_nothing() {
+    let admin = Admin::start();
+    for wish in [
+        json!({ "action": "drain", "reason": "no end" }),
+        json!({ "action": "drain", "for": "31d", "reason": "too long" }),
+        json!({ "action": "drain", "for": "0s", "reason": "too short" }),
+        json!({ "action": "drain", "for": "1h", "reason": " " }),
+        json!({ "action": "drain", "for": "1h", "reason": "two\nlines" }),
+        json!({ "action": "drain", "for": "1h" }),
+        json!({ "action": "drain", "for": "1h", "reason": "x", "route": "everything" }),
+        json!({ "action": "pin", "for": "1h", "reason": "x", "route": "nothing" }),
+        json!({ "action": "clear", "for": "1h", "reason": "x" }),
+        json!({ "action": "explode", "for": "1h", "reason": "x" }),
+        json!({ "action": "pin", "for": "1h", "reason": "x", "colour": "red" }),
+    ] {
+        let refused = order(&admin, "europe-west1", &wish);
+        assert_eq!(refused.status, 400, "{wish}");
+    }
+    let wish = json!({ "action": "drain", "for": "1h", "reason": "x" });
+    assert_eq!(order(&admin, "mars-north1", &wish).status, 404);
+    assert_eq!(admin.get("/regions/mars-north1/override").status, 404);
+    assert_eq!(admin.get("/overrides").json()["overrides"], json!([]));
+}
+
+#[test]
+fn the_command_orders_lists_and_clears() {
+    let admin = Admin::start();
+    let run = |words: &[&str]| {
+        let out = std::process::Command::new(env!("CARGO_BIN_EXE_meridian"))
+            .arg("region")
+            .args(words)
+            .arg("--config")
+            .arg(admin.folder.path().join("meridian.yaml"))
+            .arg("--admin")
+            .arg(admin.address.to_string())
+            .output()
+            .unwrap();
+        let text = String::from_utf8(out.stdout).unwrap();
+        (out.status.code().unwrap(), text)
+    };
+    let pin = [
+        "pin",
+        "us-central1",
+        "--route",
+        "everything",
+        "--for",
+        "30m",
+    ];
+    let (code, _) = run(&[&pin[..], &["--reason", "warm caches"]].concat());
+    assert_eq!((code, served_by(&admin)), (0, json!("us-central1")));
+    let (code, text) = run(&["list"]);
+    assert!(
+        code == 0 && text.contains("pin (route everything) for another"),
+        "{text}"
+    );
+    assert!(text.contains("warm caches"), "{text}");
+    let (code, _) = run(&["force", "mars", "--for", "1h", "--reason", "x"]);
+    assert_eq!(code, 1);
+    let (code, _) = run(&["clear", "us-central1", "--reason", "done"]);
+    assert_eq!((code, served_by(&admin)), (0, json!("europe-west1")));
+    assert_eq!(run(&["list"]).1.trim(), "nothing is ordered");
+}
+
+#[test]
+fn a_state_file_carries_orders_over_a_restart() {
+    let kept = tempfile::tempdir().unwrap();
+    let path = kept.path().join("state.json");
+    let settings = format!(
+        "address: \"127.0.0.1:0\" }}\nstate_file: \"{}\"\n#",
+        path.display()
+    );
+    let admin = Admin::with(&settings);
+    for (region, action) in [("europe-west1", "drain"), ("us-central1", "pin")] {
+        let wish = json!({ "action": action, "for": "1h", "reason": "kept" });
+        assert_eq!(
+            order(&admin, region, &wish).json()["survives_restart"],
+            "yes"
+        );
+    }
+    drop(admin);
+    let again = Admin::with(&settings);
+    let generation = again.edge.generation();
+    let restored = overrides::restore(Some(&path), &generation, &again.edge.clock);
+    assert_eq!(restored, Ok(2));
+    let shown = again.get("/overrides").json();
+    assert_eq!(shown["overrides"][1]["order"]["action"], "drain");
+    assert_eq!(shown["overrides"][1]["order"]["reason"], "kept");
+
+    std::fs::write(&path, "{").unwrap();
+    assert!(overrides::restore(Some(&path), &generation, &again.edge.clock).is_err());
+    let none = kept.path().join("none.json");
+    assert_eq!(
+        overrides::restore(Some(&none), &generation, &again.edge.clock),
+        Ok(0)
+    );
 }

@@ -16,8 +16,8 @@ use crate::regions::{Ask, Candidate, NoRegion, Removal, Seen, Terms, Tried, sele
 use crate::residency::{Classified, Permitted, classify, eligible};
 use crate::state::View;
 use crate::{
-    Facts, Obligation, RegionIndex, RejectReason, Route, RouteAction, Snapshot, Tick, Verdict,
-    access,
+    Facts, Obligation, RegionIndex, RejectReason, Route, RouteAction, RouteIndex, Snapshot, Tick,
+    Verdict, access,
 };
 
 pub use json::receipt_json;
@@ -104,7 +104,7 @@ struct Question<'a> {
 
 impl Question<'_> {
     fn answer(&self, out: &mut Explanation) {
-        let Some((_, route)) = self.snapshot.route(self.facts.head) else {
+        let Some((index, route)) = self.snapshot.route(self.facts.head) else {
             return out.refuse(RejectReason::NoRoute, "no route matches".to_owned());
         };
         out.route = Some(route.id.clone());
@@ -120,11 +120,11 @@ impl Question<'_> {
                 out.refuse(RejectReason::AccessDenied, "the route denies it".to_owned());
                 out.status = Some(*status);
             }
-            RouteAction::Forward => self.law(route, out),
+            RouteAction::Forward => self.law((index, route), out),
         }
     }
 
-    fn law(&self, route: &Route, out: &mut Explanation) {
+    fn law(&self, (index, route): (RouteIndex, &Route), out: &mut Explanation) {
         let classified = classify(self.snapshot, route, self.facts);
         out.classified(classified);
         match eligible(self.snapshot, route, self.facts, classified) {
@@ -137,11 +137,11 @@ impl Question<'_> {
                 let detail = format!("{refusal}; needed: {}", refusal.needed());
                 out.refuse(RejectReason::Residency, detail);
             }
-            Ok(permitted) => self.choose(&permitted, out),
+            Ok(permitted) => self.choose((index, &permitted), out),
         }
     }
 
-    fn choose(&self, permitted: &Permitted, out: &mut Explanation) {
+    fn choose(&self, (route, permitted): (RouteIndex, &Permitted), out: &mut Explanation) {
         out.jurisdiction = permitted
             .jurisdiction()
             .map(|at| self.snapshot.jurisdiction_id(at).to_owned());
@@ -150,6 +150,7 @@ impl Question<'_> {
         let ask = Ask {
             facts: self.facts,
             permitted,
+            route,
             tried: &Tried::new(),
             affinity: None,
             now: self.now,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::failover::Phase;
 use crate::residency::Permitted;
-use crate::{EndpointIndex, Facts, RegionIndex, Tick};
+use crate::{EndpointIndex, Facts, RegionIndex, RouteIndex, Tick};
 
 /// Most endpoints one request may try.
 pub const TRIED_MAX: usize = 16;
@@ -67,6 +67,10 @@ pub enum Removal {
     NoEndpoints,
     /// An operator drains it.
     Draining,
+    /// An operator forces another region.
+    Forced,
+    /// An operator pins another region, and that one can serve.
+    Pinned,
     /// No endpoint is healthy.
     Unhealthy,
     /// Every endpoint that could serve is ejected.
@@ -93,9 +97,13 @@ impl Removal {
     /// computed from law, route, [`Seen`] and draw.
     pub fn is_seen(self) -> bool {
         match self {
-            Self::NoEndpoints | Self::Draining | Self::Unhealthy | Self::Ejected | Self::Tried => {
-                true
-            }
+            Self::NoEndpoints
+            | Self::Draining
+            | Self::Forced
+            | Self::Pinned
+            | Self::Unhealthy
+            | Self::Ejected
+            | Self::Tried => true,
             Self::Law
             | Self::RouteConstraint
             | Self::Failed
@@ -114,6 +122,8 @@ impl Removal {
             Self::RouteConstraint => "route-constraint",
             Self::NoEndpoints => "no-endpoints",
             Self::Draining => "draining",
+            Self::Forced => "forced",
+            Self::Pinned => "pinned",
             Self::Unhealthy => "unhealthy",
             Self::Ejected => "ejected",
             Self::Tried => "tried",
@@ -184,6 +194,8 @@ pub enum AffinityOutcome {
     YieldedToLaw,
     /// The session's endpoint is down, ejected, drained or was tried.
     YieldedToHealth,
+    /// An operator forces another region.
+    YieldedToOperator,
     /// No such endpoint is configured any more.
     Gone,
 }
@@ -196,6 +208,7 @@ impl AffinityOutcome {
             Self::Kept => "kept",
             Self::YieldedToLaw => "yielded-to-law",
             Self::YieldedToHealth => "yielded-to-health",
+            Self::YieldedToOperator => "yielded-to-operator",
             Self::Gone => "gone",
         }
     }
@@ -208,6 +221,8 @@ pub struct Ask<'a> {
     pub facts: &'a Facts<'a>,
     /// What the law and the route allow.
     pub permitted: &'a Permitted,
+    /// The route that took the request.
+    pub route: RouteIndex,
     /// Endpoints that this request has tried.
     pub tried: &'a Tried,
     /// Where the request's session is, if it has one.

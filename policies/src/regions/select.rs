@@ -8,6 +8,7 @@
 //! need: what cannot be served inside is not served.
 
 mod absence;
+mod orders;
 
 use std::cmp::Ordering;
 
@@ -55,7 +56,10 @@ pub fn select(
     let regions = (0u16..).map(RegionIndex).zip(&snapshot.regions.hot);
     let weighed = regions.map(|(at, hot)| weighing.scale.weigh(at, hot, || weighing.look(at, hot)));
     candidates.extend(weighed.map(|candidate| top.note(candidate)));
-    let affinity = match weighing.pin() {
+    if view.may_be_ruled(ask.now) {
+        weighing.obey(candidates, &mut top);
+    }
+    let affinity = match weighing.pin(candidates) {
         Pin::Kept(choice) => {
             clear(candidates, choice.region);
             return Ok(choice);
@@ -392,7 +396,7 @@ impl Weighing<'_> {
     }
 
     /// A session stays where it is, unless law or health forbid it.
-    fn pin(&self) -> Pin {
+    fn pin(&self, candidates: &[Candidate]) -> Pin {
         let Some(pin) = self.ask.affinity else {
             return Pin::Not(AffinityOutcome::NotAsked);
         };
@@ -405,6 +409,10 @@ impl Weighing<'_> {
         let region = compiled.region;
         if self.scale.standing(region).is_none() || !self.ask.permitted.in_route(region) {
             return Pin::Not(AffinityOutcome::YieldedToLaw);
+        }
+        let weighed = candidates.get(region.index());
+        if weighed.is_some_and(|candidate| candidate.removed_by == Some(Removal::Forced)) {
+            return Pin::Not(AffinityOutcome::YieldedToOperator);
         }
         let now = self.ask.now;
         let drained = self
@@ -441,6 +449,8 @@ fn tier(removal: Option<Removal>) -> Option<u8> {
             | Removal::RouteConstraint
             | Removal::NoEndpoints
             | Removal::Draining
+            | Removal::Forced
+            | Removal::Pinned
             | Removal::Unhealthy
             | Removal::Ejected
             | Removal::Tried,

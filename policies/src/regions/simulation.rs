@@ -14,12 +14,12 @@ use meridian_wire::RequestHead;
 
 use super::failover::Phase;
 use super::gates::{Gate, without};
-use super::testkit::{SHIPPED, facts, head, located, try_compile};
+use super::testkit::{SHIPPED, drain, facts, head, located, try_compile};
 use super::{Ask, Candidate, Choice, NoRegion, RegionHealth, Role, Tried, select};
 use crate::facts::Vouched;
 use crate::residency::{Permitted, classify, eligible};
 use crate::state::{AttemptOutcome, AttemptReport, ProbeFailure, ProbeOutcome, State, View, mix};
-use crate::{Claims, DataClass, EndpointIndex, Facts, RegionIndex, Snapshot, Tick};
+use crate::{Claims, DataClass, EndpointIndex, Facts, RegionIndex, RouteIndex, Snapshot, Tick};
 
 const CLASSES: [DataClass; 4] = [
     DataClass::Tier1Pii,
@@ -269,7 +269,8 @@ impl Simulation {
             13 => {
                 let region = RegionIndex(u16::try_from(self.below(11)).unwrap_or(0));
                 let span = Duration::from_secs(self.below(60));
-                self.view.drain(region, self.now + span);
+                let order = drain(self.now + span);
+                self.view.order(region, order);
             }
             14..=15 => {
                 let at = usize::try_from(self.below(3)).unwrap_or(0);
@@ -319,7 +320,7 @@ impl Simulation {
             ..facts(&head, located(country))
         };
         let law = |region: &str| lawful(country, CLASSES[class], consent, region);
-        let (_, route) = snapshot.route(&head).ok_or("no route")?;
+        let (index, route) = snapshot.route(&head).ok_or("no route")?;
         let permitted = eligible(&snapshot, route, &facts, classify(&snapshot, route, &facts));
         let Ok(permitted) = permitted else {
             return match snapshot.regions().iter().find(|region| law(&region.id)) {
@@ -327,14 +328,14 @@ impl Simulation {
                 None => Ok(()),
             };
         };
-        self.attempts(&facts, &permitted, &law)
+        self.attempts(&facts, (index, &permitted), &law)
     }
 
     /// As the proxy does: up to three attempts, never twice at one endpoint.
     fn attempts(
         &mut self,
         facts: &Facts<'_>,
-        permitted: &Permitted,
+        (route, permitted): (RouteIndex, &Permitted),
         law: &dyn Fn(&str) -> bool,
     ) -> Check {
         let mut tried = Tried::new();
@@ -343,6 +344,7 @@ impl Simulation {
             let ask = Ask {
                 facts,
                 permitted,
+                route,
                 tried: &tried,
                 affinity: None,
                 now: self.now,
@@ -539,7 +541,7 @@ impl Simulation {
             ("SG", "asia-southeast1"),
         ] {
             let facts = facts(head, located(country));
-            let (_, route) = self.snapshot.route(head).ok_or("no route")?;
+            let (index, route) = self.snapshot.route(head).ok_or("no route")?;
             let classified = classify(&self.snapshot, route, &facts);
             let permitted = eligible(&self.snapshot, route, &facts, classified)
                 .map_err(|refusal| refusal.to_string())?;
@@ -547,6 +549,7 @@ impl Simulation {
             let ask = Ask {
                 facts: &facts,
                 permitted: &permitted,
+                route: index,
                 tried: &tried,
                 affinity: None,
                 now: self.now,

@@ -10,7 +10,9 @@ use crate::regions::{
     Affinity, Ask, Candidate, Choice, NoRegion, Removal, Terms, Tried, select, terms,
 };
 use crate::residency::{ResidencyRefusal, classify, eligible};
-use crate::state::{AttemptOutcome, AttemptReport, EndpointEvent, State, View};
+use crate::state::{
+    AttemptOutcome, AttemptReport, EndpointEvent, Override, OverrideAction, State, View,
+};
 use crate::{
     Claims, ClientSource, EdgePlace, EndpointIndex, Facts, References, RegionIndex, Snapshot,
     SourceFile, Tick, Trust,
@@ -134,6 +136,22 @@ pub(crate) fn facts(head: &RequestHead, location: Location) -> Facts<'_> {
     }
 }
 
+/// An operator's order without a route.
+pub(crate) fn order(action: OverrideAction, until: Tick) -> Override {
+    Override {
+        action,
+        until,
+        route: None,
+        reason: "a test".to_owned(),
+        set_unix_ms: 7,
+    }
+}
+
+/// An operator's order to drain.
+pub(crate) fn drain(until: Tick) -> Override {
+    order(OverrideAction::Drain, until)
+}
+
 /// What came of one question to [`World`].
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Answer {
@@ -181,7 +199,7 @@ impl World {
     pub(crate) fn ask_from(&self, from: Location, class: &str) -> Result<Answer, ResidencyRefusal> {
         let head = head("GET", "/v3/echo", &[("x-data-class", class)]);
         let facts = facts(&head, from);
-        let (_, route) = self.snapshot.route(&head).expect("a route for /v3/echo");
+        let (index, route) = self.snapshot.route(&head).expect("a route for /v3/echo");
         let permitted = eligible(
             &self.snapshot,
             route,
@@ -192,6 +210,7 @@ impl World {
         let ask = Ask {
             facts: &facts,
             permitted: &permitted,
+            route: index,
             tried: &self.tried,
             affinity: self.pin,
             now: self.now,
@@ -250,6 +269,12 @@ impl World {
 
     pub(crate) fn region(&self, id: &str) -> RegionIndex {
         self.snapshot.region_by_id(id).expect("a configured region")
+    }
+
+    /// An order for a region, for so many seconds.
+    pub(crate) fn order(&self, region: &str, action: OverrideAction, seconds: u64) {
+        let until = self.now + Duration::from_secs(seconds);
+        self.view.order(self.region(region), order(action, until));
     }
 
     /// The n-th endpoint of a region.

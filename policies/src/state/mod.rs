@@ -7,6 +7,7 @@
 //! [`View`] that holds it.
 
 mod endpoint;
+mod overrides;
 mod region;
 mod report;
 mod status;
@@ -14,16 +15,18 @@ mod view;
 pub(crate) mod window;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 pub(crate) use endpoint::EndpointState;
+pub use overrides::{OVERRIDE_MAX, Override, OverrideAction, OverrideEvent, REASON_MAX};
 pub(crate) use region::RegionState;
 pub use report::{
     AttemptOutcome, AttemptReport, EndpointEvent, HealthEvent, ProbeFailure, ProbeOutcome,
     RegionEvent, StateEvent,
 };
-pub use status::{EndpointStatus, RegionStatus};
+pub use status::{EndpointStatus, OrderStatus, RegionStatus};
 pub use view::View;
 use view::{EndpointSlot, RegionSlot};
 
@@ -35,6 +38,21 @@ use crate::{Endpoint, Snapshot, Tick};
 #[derive(Debug, Default)]
 pub struct State {
     known: Mutex<Known>,
+    ruled_until: Arc<Until>,
+}
+
+/// A moment that many threads read.
+#[derive(Debug, Default)]
+pub(crate) struct Until(AtomicU64);
+
+impl Until {
+    pub(crate) fn get(&self) -> Tick {
+        Tick(self.0.load(Relaxed))
+    }
+
+    fn set(&self, until: Tick) {
+        self.0.store(until.0, Relaxed);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -76,7 +94,11 @@ impl State {
         known.endpoints.retain(|_, state| state.strong_count() > 0);
         known.regions.retain(|_, state| state.strong_count() > 0);
         drop(known);
-        let view = View { regions, endpoints };
+        let view = View {
+            regions,
+            endpoints,
+            ruled_until: Arc::clone(&self.ruled_until),
+        };
         view.refresh(snapshot, now);
         view
     }

@@ -7,9 +7,11 @@ use std::sync::atomic::{
     AtomicU32, AtomicU64,
     Ordering::{Relaxed, SeqCst},
 };
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::endpoint::saturating_decrement;
+use super::overrides::{Note, OverrideAction, Ruling};
 use super::window::{OneSecond, TenSeconds};
 use crate::Tick;
 use crate::ids::nanos;
@@ -35,7 +37,12 @@ pub(crate) struct RegionState {
     announced: AtomicU32,
     /// Until when some endpoint may be unusable; `u64::MAX` while one is down.
     trouble_until: AtomicU64,
-    drained_until: AtomicU64,
+    /// A packed [`Ruling`]; 0: none.
+    ruling: AtomicU64,
+    /// Tag of the route that a pin is for; 0: all.
+    ruled_route: AtomicU64,
+    /// Never touched by a request.
+    note: Mutex<Option<Note>>,
     reported_load: AtomicU32,
     path: PathState,
 }
@@ -50,7 +57,9 @@ impl RegionState {
             calm_since: AtomicU64::new(0),
             announced: AtomicU32::new(Phase::Active as u32),
             trouble_until: AtomicU64::new(0),
-            drained_until: AtomicU64::new(0),
+            ruling: AtomicU64::new(0),
+            ruled_route: AtomicU64::new(0),
+            note: Mutex::new(None),
             reported_load: AtomicU32::new(0f32.to_bits()),
             path: PathState::default(),
         }
@@ -133,12 +142,57 @@ impl RegionState {
         self.trouble_until.store(0, SeqCst);
     }
 
-    pub(crate) fn drain(&self, until: Tick) {
-        self.drained_until.store(until.0, Relaxed);
+    pub(super) fn rule(&self, ruling: Ruling, route: u64, note: Note) {
+        *self.note.lock().unwrap_or_else(PoisonError::into_inner) = Some(note);
+        self.ruled_route.store(route, Relaxed);
+        self.ruling.store(ruling.pack(), SeqCst);
     }
 
+    pub(super) fn unrule(&self) {
+        self.ruling.store(0, SeqCst);
+    }
+
+    /// What an operator ordered, if it still holds.
+    pub(crate) fn ruling(&self, now: Tick) -> Option<Ruling> {
+        self.any_ruling().filter(|ruling| ruling.until > now)
+    }
+
+    pub(super) fn any_ruling(&self) -> Option<Ruling> {
+        Ruling::unpack(self.ruling.load(Relaxed))
+    }
+
+    /// Whether the order is for a route of this tag.
+    pub(crate) fn rules_route(&self, tag: u64) -> bool {
+        let route = self.ruled_route.load(Relaxed);
+        route == 0 || route == tag
+    }
+
+    pub(super) fn note(&self) -> Option<Note> {
+        self.note
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// The action of an order that has ended, once.
+    pub(super) fn take_ended(&self, now: Tick) -> Option<OverrideAction> {
+        let packed = self.ruling.load(Relaxed);
+        let ruling = Ruling::unpack(packed).filter(|ruling| ruling.until <= now)?;
+        self.ruling
+            .compare_exchange(packed, 0, SeqCst, Relaxed)
+            .ok()
+            .map(|_| ruling.action)
+    }
+
+    /// Until when an operator drains the region; the past: not at all.
     pub(crate) fn drained_until(&self) -> Tick {
-        Tick(self.drained_until.load(Relaxed))
+        match self.any_ruling() {
+            Some(Ruling {
+                action: OverrideAction::Drain,
+                until,
+            }) => until,
+            Some(_) | None => Tick(0),
+        }
     }
 
     pub(crate) fn standing(&self) -> Standing {

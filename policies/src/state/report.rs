@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::OverrideEvent;
 use crate::regions::RegionHealth;
 use crate::{EndpointIndex, RegionIndex, Tick};
 
@@ -141,4 +142,6 @@ pub enum StateEvent {
     Endpoint(EndpointEvent),
     /// A region changed.
     Region(RegionEvent),
+    /// An operator's order ended by itself.
+    Override(OverrideEvent),
 }

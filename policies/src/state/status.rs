@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::View;
 use super::endpoint::Health;
+use super::{Override, OverrideAction, View};
 use crate::regions::failover::Phase;
 use crate::regions::{RegionHealth, Role};
 use crate::{Region, RegionIndex, Snapshot, Tick};
@@ -23,6 +23,8 @@ pub struct RegionStatus {
     pub weight: u32,
     /// Seconds until a drain ends; `null` if it is not drained.
     pub drained_s: Option<f64>,
+    /// What an operator ordered; `null`: nothing.
+    pub order: Option<OrderStatus>,
     /// Requests in flight.
     pub in_flight: u32,
     /// Load, 0 to 1 and beyond.
@@ -33,6 +35,34 @@ pub struct RegionStatus {
     pub round_trip_ms: Option<f32>,
     /// Its endpoints.
     pub endpoints: Vec<EndpointStatus>,
+}
+
+/// An operator's order, now.
+#[derive(Clone, Debug, Serialize)]
+pub struct OrderStatus {
+    /// What is ordered.
+    pub action: OverrideAction,
+    /// The one route it is for; `null`: all.
+    pub route: Option<String>,
+    /// Seconds until it ends.
+    pub left_s: f64,
+    /// Why.
+    pub reason: String,
+    /// When it was ordered, milliseconds since 1970.
+    pub set_unix_ms: u64,
+}
+
+impl OrderStatus {
+    /// As of now.
+    pub fn new(order: Override, now: Tick) -> Self {
+        Self {
+            action: order.action,
+            route: order.route,
+            left_s: order.until.saturating_sub(now).as_secs_f64(),
+            reason: order.reason,
+            set_unix_ms: order.set_unix_ms,
+        }
+    }
 }
 
 /// One endpoint, now.
@@ -84,6 +114,9 @@ impl View {
             role: region.role,
             weight: region.weight,
             drained_s: left(state.drained_until(), now),
+            order: self
+                .order_of(index, now)
+                .map(|order| OrderStatus::new(order, now)),
             in_flight: state.in_flight(),
             load: state.load(region.capacity, now),
             error_share: seen.errors,

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::regions::RegionHealth;
-use crate::regions::testkit::{World, compile};
+use crate::regions::testkit::{World, compile, drain};
 use crate::{EndpointIndex, RegionIndex};
 
 const TWO: &str = "
@@ -149,7 +149,7 @@ fn an_index_of_another_snapshot_changes_nothing() {
     let far = EndpointIndex(99);
     world.view.begin(far, world.now);
     world.view.end(far);
-    world.view.drain(RegionIndex(99), world.now);
+    world.view.order(RegionIndex(99), drain(world.now));
     assert_eq!(world.report(far, AttemptOutcome::Reset, 0), None);
     assert!(!world.view.probe_due(&world.snapshot, far, world.now));
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::endpoint::Health;
 use super::{
     AttemptOutcome, AttemptReport, EndpointEvent, EndpointState, HealthEvent, ProbeOutcome,
-    RegionEvent, RegionState, StateEvent,
+    RegionEvent, RegionState, StateEvent, Until,
 };
 use crate::outliers::ProbeMode;
 use crate::regions::failover::{Standing, Vitals};
@@ -22,6 +22,8 @@ use crate::{EndpointIndex, RegionIndex, Snapshot, Tick};
 pub struct View {
     pub(super) regions: Box<[RegionSlot]>,
     pub(super) endpoints: Box<[EndpointSlot]>,
+    /// Until when some order may take other regions out than its own.
+    pub(super) ruled_until: Arc<Until>,
 }
 
 #[derive(Debug)]
@@ -184,7 +186,8 @@ impl View {
     /// called about once a second: ejections that end and failback delays that
     /// pass are noticed here, though requests never wait for it.
     pub fn tick(&self, snapshot: &Snapshot, now: Tick) -> Vec<StateEvent> {
-        let mut events = Vec::new();
+        let ended = self.ended_orders(now).into_iter();
+        let mut events: Vec<StateEvent> = ended.map(StateEvent::Override).collect();
         for (index, slot) in (0u32..).map(EndpointIndex).zip(&self.endpoints) {
             if slot.state.take_return(now) {
                 events.push(StateEvent::Endpoint(EndpointEvent::Returned {
@@ -207,14 +210,6 @@ impl View {
             }
         }
         events
-    }
-
-    /// Takes a region out until then, or back in with a time that has passed.
-    /// Never widens what a request is permitted.
-    pub fn drain(&self, region: RegionIndex, until: Tick) {
-        if let Some(state) = self.region(region) {
-            state.drain(until);
-        }
     }
 
     pub(crate) fn region(&self, index: RegionIndex) -> Option<&RegionState> {

@@ -95,6 +95,9 @@ fn with_token(token: &str, parts: &Parts, route: &Route) -> Result<Caller, Denie
         Route::Index
         | Route::Metrics
         | Route::Regions
+        | Route::Overrides
+        | Route::OverrideOf(_)
+        | Route::Override(_)
         | Route::Snapshot
         | Route::Decisions
         | Route::Decision(_)

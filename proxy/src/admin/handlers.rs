@@ -16,6 +16,7 @@ use super::guard::Caller;
 use super::query;
 use super::routes::{LISTED, Route};
 use crate::edge::{Edge, Phase};
+use crate::overrides::{self, Denied, Wish};
 use crate::reload::{self, Outcome};
 use crate::settings::Switch;
 use crate::telemetry::{self, Telemetry};
@@ -44,6 +45,15 @@ pub(super) async fn answer(call: Call) -> Response<Body> {
         Route::Ready => ready(edge, call.caller),
         Route::Metrics => metrics(edge),
         Route::Regions => regions(edge),
+        Route::Overrides => answer::json(StatusCode::OK, &overrides::all(edge)),
+        Route::OverrideOf(region) => match overrides::of_region(edge, &region) {
+            Some(found) => answer::json(StatusCode::OK, &found),
+            None => answer::not_found("no region of that id"),
+        },
+        Route::Override(region) => match read(call.body).await {
+            Ok(body) => ordered(call.edge, region, &body).await,
+            Err(refusal) => *refusal,
+        },
         Route::Snapshot => snapshot(edge),
         Route::Decisions => decisions(edge, call.parts.uri.query()),
         Route::Decision(id) => decision(edge, &id),
@@ -182,6 +192,21 @@ fn explained(edge: &Edge, body: &[u8]) -> Response<Body> {
     match explain::ask(&question, &edge.generation(), edge.clock.tick()) {
         Ok(explanation) => answer::json(StatusCode::OK, &explanation),
         Err(fault) => answer::bad(format!("no edge would read this request: {}", fault.text())),
+    }
+}
+
+/// The state file is written on a thread that may wait.
+async fn ordered(edge: Arc<Edge>, region: String, body: &[u8]) -> Response<Body> {
+    let wish: Wish = match serde_json::from_slice(body) {
+        Ok(wish) => wish,
+        Err(fault) => return answer::bad(fault.to_string()),
+    };
+    let granted = tokio::task::spawn_blocking(move || overrides::grant(&edge, &region, &wish));
+    match granted.await {
+        Ok(Ok(told)) => answer::json(StatusCode::OK, &told),
+        Ok(Err(Denied::NoRegion)) => answer::not_found("no region of that id"),
+        Ok(Err(Denied::Senseless(detail))) => answer::bad(detail),
+        Err(error) => internal(error.to_string()),
     }
 }
 

@@ -10,6 +10,11 @@ pub(super) enum Route {
     Ready,
     Metrics,
     Regions,
+    Overrides,
+    /// What is ordered of a region, by its id.
+    OverrideOf(String),
+    /// To order something of a region, by its id.
+    Override(String),
     Snapshot,
     Decisions,
     /// The request id, decoded.
@@ -36,7 +41,7 @@ pub(super) enum Missing {
 }
 
 /// Paths with their methods and what they do, for the index.
-pub(super) const LISTED: [(&str, &str, &str); 10] = [
+pub(super) const LISTED: [(&str, &str, &str); 13] = [
     ("GET", "/livez", "whether the process answers"),
     (
         "GET",
@@ -48,6 +53,21 @@ pub(super) const LISTED: [(&str, &str, &str); 10] = [
         "GET",
         "/regions",
         "health, load and state of every region and endpoint",
+    ),
+    (
+        "GET",
+        "/overrides",
+        "what operators have ordered of regions",
+    ),
+    (
+        "GET",
+        "/regions/{id}/override",
+        "what is ordered of one region",
+    ),
+    (
+        "POST",
+        "/regions/{id}/override",
+        "order or clear; {action: drain|force|pin|clear, for, reason, route}",
     ),
     (
         "GET",
@@ -82,19 +102,37 @@ impl Route {
             | Self::Ready
             | Self::Metrics
             | Self::Regions
+            | Self::Overrides
+            | Self::OverrideOf(_)
             | Self::Snapshot
             | Self::Decisions
             | Self::Decision(_) => Effect::Reads,
             // Explaining changes nothing, but it comes as a POST: what guards
             // the others costs it nothing.
-            Self::Explain | Self::Reload | Self::Drain => Effect::Changes,
+            Self::Explain | Self::Reload | Self::Drain | Self::Override(_) => Effect::Changes,
         }
+    }
+}
+
+impl Route {
+    /// The same path asked to change something, where it is both read and
+    /// written.
+    fn written(self) -> Self {
+        if let Self::OverrideOf(region) = self {
+            return Self::Override(region);
+        }
+        self
     }
 }
 
 /// The route of a request.
 pub(super) fn find(method: &Method, path: &str) -> Result<Route, Missing> {
     let route = of_path(path).ok_or(Missing::Path)?;
+    let route = if *method == Method::POST {
+        route.written()
+    } else {
+        route
+    };
     let (allowed, names) = match route.effect() {
         Effect::Reads => (
             *method == Method::GET || *method == Method::HEAD,
@@ -116,12 +154,17 @@ fn of_path(path: &str) -> Option<Route> {
         "/readyz" => Route::Ready,
         "/metrics" => Route::Metrics,
         "/regions" => Route::Regions,
+        "/overrides" => Route::Overrides,
         "/snapshot" => Route::Snapshot,
         "/decisions" => Route::Decisions,
         "/explain" => Route::Explain,
         "/reload" => Route::Reload,
         "/drain" => Route::Drain,
         _ => {
+            if let Some(rest) = path.strip_prefix("/regions/") {
+                let region = super::query::decoded(rest.strip_suffix("/override")?)?;
+                return (!region.is_empty()).then_some(Route::OverrideOf(region));
+            }
             let id = path.strip_prefix("/decisions/")?;
             let id = super::query::decoded(id)?;
             return (!id.is_empty()).then_some(Route::Decision(id));

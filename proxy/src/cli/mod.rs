@@ -5,6 +5,7 @@
 //! usage); data goes to standard output, everything else to standard error.
 //! Refuses: to list a verb before it works.
 
+mod ask;
 mod check;
 #[cfg(feature = "demo")]
 mod demo;
@@ -12,6 +13,7 @@ mod explain;
 mod geo;
 mod output;
 mod papers;
+mod region;
 mod run;
 mod start;
 
@@ -51,6 +53,9 @@ enum Verb {
     /// Ask the geo data
     #[command(subcommand)]
     Geo(geo::GeoVerb),
+    /// Order something of a region of a running edge, for a while
+    #[command(subcommand)]
+    Region(region::RegionVerb),
     /// Run an edge with three regional backends on this machine
     #[cfg(feature = "demo")]
     #[command(after_help = demo::EXAMPLES)]
@@ -97,6 +102,7 @@ pub fn main() -> ExitCode {
         Verb::Check(args) => check::check(&args),
         Verb::Explain(args) => explain::explain(&args),
         Verb::Geo(verb) => geo::geo(&verb),
+        Verb::Region(verb) => region::region(&verb),
         #[cfg(feature = "demo")]
         Verb::Demo(args) => demo::demo(&args),
         #[cfg(feature = "demo")]
@@ -132,6 +138,11 @@ mod tests {
             "check",
             "explain",
             "geo lookup",
+            "region drain",
+            "region force",
+            "region pin",
+            "region clear",
+            "region list",
             "completions",
             "man",
         ] {
@@ -148,7 +159,7 @@ mod tests {
             .get_subcommands()
             .filter(|verb| !verb.is_hide_set())
             .count();
-        assert_eq!(listed, if cfg!(feature = "demo") { 7 } else { 6 });
+        assert_eq!(listed, if cfg!(feature = "demo") { 8 } else { 7 });
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! From settings to an edge that is ready to serve: shared by `run` and `demo`.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -9,10 +10,11 @@ use meridian_policies::retry::Budget;
 use meridian_policies::{Diagnostic, State};
 
 use super::output::{self, Severity};
-use crate::edge::{Clock, Edge, Lifecycle};
+use crate::edge::{Clock, Edge, Generation, Lifecycle};
+use crate::overrides;
 use crate::reload::{self, Outcome, Pace, Report, Watcher};
 use crate::server::Connections;
-use crate::settings::{Settings, raise_descriptor_limit};
+use crate::settings::{Settings, raise_descriptor_limit, unreadable};
 use crate::telemetry::Telemetry;
 
 /// Client addresses whose buckets are kept apart; see [`LimitState::new`].
@@ -40,6 +42,7 @@ pub(super) fn edge(mut settings: Settings) -> Result<Started, StartError> {
     let state = State::new();
     let (generation, reloads) =
         reload::first(&settings, &state, &clock).map_err(StartError::Files)?;
+    restore(&settings, &generation, &clock)?;
     let warned = generation.snapshot.warnings().iter();
     let mut notices: Vec<String> = warned
         .map(|warning| output::in_one_line(std::slice::from_ref(warning)))
@@ -67,6 +70,24 @@ pub(super) fn edge(mut settings: Settings) -> Result<Started, StartError> {
         output::notice(Severity::Warning, &notice);
     }
     Ok(Started { edge, watcher })
+}
+
+/// An edge that forgot an order would send requests where none may go.
+fn restore(settings: &Settings, generation: &Generation, clock: &Clock) -> Result<(), StartError> {
+    let path = settings.state_file.as_deref();
+    match overrides::restore(path, generation, clock) {
+        Ok(0) => Ok(()),
+        Ok(restored) => {
+            let orders = output::count(restored, "order");
+            let text = format!("{orders} for regions still hold: see /overrides");
+            output::notice(Severity::Warning, &text);
+            Ok(())
+        }
+        Err(fault) => {
+            let path = path.unwrap_or(Path::new(""));
+            Err(StartError::Files(vec![unreadable(path, &fault)]))
+        }
+    }
 }
 
 /// Says what became of a reload.

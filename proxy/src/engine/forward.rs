@@ -118,6 +118,7 @@ pub async fn forward(
         let ask = Ask {
             facts: work.admitted.facts,
             permitted: &work.admitted.permitted,
+            route: work.route.0,
             tried: &tried,
             affinity: work.admitted.affinity,
             now,

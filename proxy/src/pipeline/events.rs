@@ -60,6 +60,13 @@ pub fn state(edge: &Edge, generation: &Generation, event: &StateEvent) {
             let text = json!({ "region": region, "from": change.from, "to": change.to });
             notice("WARNING", "region changed state", &text);
         }
+        StateEvent::Override(ended) => {
+            let region = &generation.snapshot.region(ended.region).id;
+            let text = json!({
+                "region": region, "change": "expired", "action": ended.action.as_str(),
+            });
+            notice("NOTICE", "region override", &text);
+        }
     }
 }
 

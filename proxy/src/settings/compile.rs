@@ -28,6 +28,7 @@ pub(super) fn settings(raw: raw::File, path: &Path, around: &Surroundings<'_>) -
         trusted_hops: raw.trusted_hops.0.into_iter().map(|net| net.0).collect(),
         admin: admin(raw.admin, base),
         policies: beside(base, &raw.policies.0),
+        state_file: raw.state.map(|path| beside(base, &path.0)),
         geo: geo(&raw.geo, base),
         telemetry: telemetry(raw.telemetry, base),
         limits: limits(&raw.limits),

@@ -41,6 +41,9 @@ pub struct Settings {
     pub admin: Option<AdminSettings>,
     /// The folder of policy files.
     pub policies: PathBuf,
+    /// What operators ordered, kept over restarts; `None`: forgotten at the end
+    /// of the process.
+    pub state_file: Option<PathBuf>,
     /// Where addresses are located.
     pub geo: GeoSettings,
     /// What is told about requests.

@@ -29,6 +29,8 @@ pub(super) struct File {
     pub(super) admin: Admin,
     #[serde(default = "default_policies")]
     pub(super) policies: Filled,
+    #[serde(default, rename = "state_file")]
+    pub(super) state: Option<Filled>,
     #[serde(default)]
     pub(super) geo: Geo,
     #[serde(default)]

@@ -328,7 +328,15 @@ fn exemplars(out: &mut Exposition, name: &'static str, region: &str, cells: &Cel
 fn endpoints(out: &mut Exposition, scrape: &Scrape<'_>) {
     let generation = scrape.generation;
     let mut healthy = Vec::new();
+    let mut ordered = Vec::new();
     for region in generation.view.status(&generation.snapshot, scrape.now) {
+        if let Some(order) = &region.order {
+            let labels = vec![
+                ("region", region.region.clone()),
+                label("action", order.action.as_str()),
+            ];
+            ordered.push((labels, order.left_s));
+        }
         for endpoint in &region.endpoints {
             let labels = vec![
                 ("region", region.region.clone()),
@@ -341,6 +349,11 @@ fn endpoints(out: &mut Exposition, scrape: &Scrape<'_>) {
         "meridian_endpoint_healthy",
         "1 while requests may go to an endpoint: it passes its checks and is not ejected.",
         healthy,
+    );
+    out.gauge(
+        "meridian_region_override_seconds",
+        "Seconds until an operator's order for a region ends.",
+        ordered,
     );
 }
 

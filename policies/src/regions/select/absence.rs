@@ -47,6 +47,8 @@ impl Weighing<'_> {
             Removal::Law
             | Removal::RouteConstraint
             | Removal::NoEndpoints
+            | Removal::Forced
+            | Removal::Pinned
             | Removal::Tried
             | Removal::Failed
             | Removal::Standby

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::regions::testkit::{World, compile, located_at, shipped};
 use crate::regions::{Affinity, AffinityOutcome, NoRegion, Removal, endpoint_tag};
-use crate::state::{AttemptOutcome, ProbeFailure, ProbeOutcome};
+use crate::state::{AttemptOutcome, OverrideAction, ProbeFailure, ProbeOutcome};
 
 /// Three regions of two endpoints each and a standby.
 const THREE: &str = "
@@ -337,8 +337,7 @@ fn an_ejection_tells_when_it_ends() {
 #[test]
 fn a_drained_region_gets_nothing_until_the_drain_ends() {
     let mut world = three();
-    let until = world.now + Duration::from_mins(1);
-    world.view.drain(world.region("europe-west1"), until);
+    world.order("europe-west1", OverrideAction::Drain, 60);
     assert_eq!(world.removal("DE", "europe-west1"), Some(Removal::Draining));
     assert_eq!(world.serves("DE"), "us-central1");
     world.advance(60);
@@ -420,17 +419,9 @@ fn panic_uses_bad_endpoints_of_a_permitted_region_only() {
     let mut seen = std::collections::BTreeSet::new();
     for draw in 0..200 {
         world.draw = draw;
-        world.view.drain(
-            world.region("us-central1"),
-            world.now + Duration::from_secs(1),
-        );
-        world.view.drain(
-            world.region("asia-southeast1"),
-            world.now + Duration::from_secs(1),
-        );
-        world
-            .view
-            .drain(world.region("us-east1"), world.now + Duration::from_secs(1));
+        for region in ["us-central1", "asia-southeast1", "us-east1"] {
+            world.order(region, OverrideAction::Drain, 1);
+        }
         seen.insert(
             world
                 .ask("DE", "tier_3_operational")

@@ -46,6 +46,7 @@ fn a_small_file_gets_the_stated_defaults() {
     assert_eq!(settings.telemetry.receipts, 1_024);
     assert_eq!(settings.telemetry.access_log, AccessLog::Stdout);
     assert_eq!(settings.geo.embedded, Switch::On);
+    assert_eq!(settings.state_file, None);
     assert!(settings.trusted_hops.is_empty());
     let admin = settings.admin.unwrap();
     assert_eq!(
@@ -59,11 +60,12 @@ fn a_small_file_gets_the_stated_defaults() {
 #[test]
 fn relative_paths_are_relative_to_the_file_and_others_stay() {
     let text = format!(
-        "{SMALL}policies: rules\nadmin: {{ address: \"unix:admin.sock\" }}\n\
+        "{SMALL}policies: rules\nstate_file: state.json\nadmin: {{ address: \"unix:admin.sock\" }}\n\
          geo: {{ databases: [city.mmdb, /var/geo.mmdb] }}\ntelemetry: {{ access_log: log/access.json }}\n"
     );
     let settings = parse(&text).unwrap();
     assert_eq!(settings.policies, PathBuf::from("conf/rules"));
+    assert_eq!(settings.state_file, Some("conf/state.json".into()));
     assert_eq!(
         settings.admin.unwrap().bind,
         AdminBind::Unix("conf/admin.sock".into())
