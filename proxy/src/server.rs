@@ -5,6 +5,7 @@
 //! is open, up to the drain bound. Refuses: pingora's own TLS, signals and
 //! retries of a bind.
 
+mod accept;
 mod app;
 mod health;
 mod tls;
@@ -12,21 +13,18 @@ mod tls;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::IntoRawFd;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pingora_core::listeners::ListenerConfig;
-use pingora_core::protocols::l4::stream::L4BufferSettings;
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{
     ListenFds, RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch,
 };
 use pingora_core::services::Service;
-use pingora_core::services::listening;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -37,6 +35,8 @@ use crate::settings::{AdminBind, Listener, Settings};
 use self::app::{App, ListenerContext};
 pub use self::app::{Connections, Refused};
 
+/// Connections that may wait to be accepted; the kernel has its own bound.
+const BACKLOG: i32 = 65_535;
 /// How long what is cut at the end of the drain may take to say so.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
@@ -79,6 +79,7 @@ impl BoundSockets {
             };
             let socket = TcpListener::bind(listener.address).map_err(failed)?;
             socket.set_nonblocking(true).map_err(failed)?;
+            rustix::net::listen(&socket, BACKLOG).map_err(|error| failed(error.into()))?;
             listeners.push((listener.clone(), socket));
         }
         let admin = match &settings.admin {
@@ -253,8 +254,8 @@ impl Service for EdgeService {
     async fn start_service(
         &mut self,
         fds: Option<ListenFds>,
-        _shutdown: ShutdownWatch,
-        listeners_per_fd: usize,
+        shutdown: ShutdownWatch,
+        _listeners_per_fd: usize,
     ) {
         let Some(fds) = fds else { return };
         // Accepting ends with the drain, not with pingora's shutdown: by then
@@ -262,17 +263,11 @@ impl Service for EdgeService {
         let (stop_accepting, accepting) = watch::channel(false);
         let mut tasks = Vec::new();
         for (key, socket, context) in self.listeners.drain(..) {
-            fds.lock().add(key.clone(), socket.into_raw_fd());
-            let app = App::new(Arc::clone(&self.edge), context);
-            let mut service = listening::Service::new(key.clone(), app);
-            service
-                .add_listener(ListenerConfig::tcp(key).l4_buffer(L4BufferSettings::unbuffered()));
-            let (fds, accepting) = (Some(Arc::clone(&fds)), accepting.clone());
-            tasks.push(tokio::spawn(async move {
-                service
-                    .start_service(fds, accepting, listeners_per_fd)
-                    .await;
-            }));
+            // The table knows it by number; it closes when accepting ends.
+            fds.lock().add(key, socket.as_raw_fd());
+            let app = Arc::new(App::new(Arc::clone(&self.edge), context));
+            let until = (accepting.clone(), shutdown.clone());
+            tasks.push(tokio::spawn(accept::accept(socket, app, until)));
         }
         drain_on_signals(&self.edge);
         let prober = tokio::spawn(health::probe(Arc::clone(&self.edge)));

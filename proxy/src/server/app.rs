@@ -1,7 +1,7 @@
 //! Where pingora hands a connection over: admission, TLS, and the choice of
 //! the version.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,8 +13,10 @@ use meridian_policies::{Trust, access};
 use pingora_core::apps::ServerApp;
 use pingora_core::protocols::Stream;
 use pingora_core::server::ShutdownWatch;
+use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
+use super::accept::Accepted;
 use super::tls;
 use crate::edge::Edge;
 use crate::engine::connection::{ConnectionInfo, serve_h1, serve_h2};
@@ -57,7 +59,9 @@ impl App {
     }
 
     async fn serve(&self, session: Stream) {
-        let Some(peer) = peer(&session) else { return };
+        let Some((session, peer)) = Accepted::take(session) else {
+            return;
+        };
         let _open = match Open::admit(&self.edge, peer.ip()) {
             Ok(open) => open,
             Err(refused) => return self.edge.telemetry.connection_closed(refused.reason()),
@@ -83,7 +87,7 @@ impl App {
         };
         let transport = match io {
             Io::Tls(_) => Transport::Tls,
-            Io::Plain(_) | Io::Tcp(_) => Transport::Plain,
+            Io::Tcp(_) => Transport::Plain,
         };
         let info = ConnectionInfo::new(peer, trust, transport, protocol);
         let _gauge = self.edge.telemetry.connection(protocol);
@@ -97,9 +101,9 @@ impl App {
     }
 
     /// TLS where the listener asks for it, within its deadline.
-    async fn secure(&self, session: Stream) -> Option<(Io, Protocol)> {
+    async fn secure(&self, session: TcpStream) -> Option<(Io, Protocol)> {
         let Some(acceptor) = &self.listener.tls else {
-            return Some((Io::Plain(session), Protocol::H1));
+            return Some((Io::Tcp(session), Protocol::H1));
         };
         let handshake = Box::pin(tokio::time::timeout(
             self.listener.handshake,
@@ -142,12 +146,6 @@ impl ServerApp for App {
         self.serve(session).await;
         None
     }
-}
-
-fn peer(session: &Stream) -> Option<SocketAddr> {
-    let digest = session.get_socket_digest()?;
-    let peer = digest.peer_addr()?.as_inet()?;
-    Some(SocketAddr::new(peer.ip().to_canonical(), peer.port()))
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "rustls adds variants")]
