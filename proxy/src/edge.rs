@@ -17,7 +17,7 @@ use meridian_waf::Ruleset;
 use tokio::sync::watch;
 
 use crate::reload::ReloadLog;
-use crate::server::Connections;
+use crate::server::{Connections, Tls};
 use crate::settings::Settings;
 use crate::telemetry::Telemetry;
 
@@ -43,6 +43,8 @@ pub struct Edge {
     pub reloads: ReloadLog,
     /// Client connections, in all and by address.
     pub connections: Connections,
+    /// Certificates of the listeners, and who may resume what.
+    pub tls: Tls,
 }
 
 /// One accepted set of policy files and all that was compiled from it.

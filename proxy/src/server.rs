@@ -8,7 +8,7 @@
 mod accept;
 mod app;
 mod health;
-mod tls;
+pub mod tls;
 
 use std::fmt;
 use std::io;
@@ -34,6 +34,7 @@ use crate::settings::{AdminBind, Listener, Settings};
 
 use self::app::{App, ListenerContext};
 pub use self::app::{Connections, Refused};
+pub use self::tls::Tls;
 
 /// Connections that may wait to be accepted; the kernel has its own bound.
 const BACKLOG: i32 = 65_535;
@@ -149,7 +150,7 @@ pub fn run(
 ) -> anyhow::Result<()> {
     let mut listeners = Vec::new();
     for (number, (listener, socket)) in sockets.listeners.into_iter().enumerate() {
-        let context = ListenerContext::new(&edge.settings, &listener)?;
+        let context = ListenerContext::new(edge, number);
         listeners.push((format!("{}#{number}", listener.address), socket, context));
     }
     let admin = spawn_admin(edge, sockets.admin)?;

@@ -20,7 +20,7 @@ use meridian::admin::{self, AdminListener};
 use meridian::edge::{Clock, Edge, Lifecycle};
 use meridian::overrides;
 use meridian::reload;
-use meridian::server::Connections;
+use meridian::server::{Connections, Tls};
 use meridian::settings::Settings;
 use meridian::telemetry::Telemetry;
 use meridian_policies::State;
@@ -129,8 +129,10 @@ fn edge(folder: &Path, admin: &str) -> Arc<Edge> {
     let (clock, state) = (Clock::start(), State::new());
     let (generation, reloads) =
         reload::first(&settings, &state, &clock).unwrap_or_else(|faults| panic!("{}", faults[0]));
+    let tls = Tls::load(&settings).unwrap_or_else(|faults| panic!("{faults:?}"));
     let telemetry = Telemetry::new(&settings.telemetry, &settings.edge_region).unwrap();
     Arc::new(Edge {
+        tls,
         settings,
         live: ArcSwap::from_pointee(generation),
         state,

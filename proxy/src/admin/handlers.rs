@@ -104,6 +104,19 @@ fn ready_detail(edge: &Edge, phase: Phase) -> Value {
             "diagnostics": diagnostics(&standing.diagnostics),
         })
     });
+    let certificates: Vec<Value> = edge
+        .tls
+        .certificates()
+        .into_iter()
+        .map(|status| {
+            json!({
+                "certificate": status.certificate,
+                "standing": status.standing,
+                "expires_in": status.left,
+                "fault": status.fault,
+            })
+        })
+        .collect();
     json!({
         "ready": phase == Phase::Serving,
         "phase": phase.as_str(),
@@ -113,6 +126,7 @@ fn ready_detail(edge: &Edge, phase: Phase) -> Value {
         "connections": edge.lifecycle.busy(),
         "reloads": { "accepted": accepted, "rejected": rejected },
         "rejected_reload": standing,
+        "certificates": certificates,
     })
 }
 
@@ -211,7 +225,11 @@ async fn ordered(edge: Arc<Edge>, region: String, body: &[u8]) -> Response<Body>
 }
 
 async fn reloaded(edge: Arc<Edge>) -> Response<Body> {
-    match tokio::task::spawn_blocking(move || reload::reload(&edge)).await {
+    let both = move || {
+        edge.tls.reload();
+        reload::reload(&edge)
+    };
+    match tokio::task::spawn_blocking(both).await {
         Ok(outcome) => told(&outcome),
         Err(error) => internal(error.to_string()),
     }

@@ -1,20 +1,16 @@
 //! `meridian check`: would it start, and with what?
 
 use std::path::Path;
-use std::sync::Arc;
 
-use anyhow::Context as _;
 use clap::Args;
 use meridian_policies::{Diagnostic, State};
-use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::json;
 
 use super::{Answer, ConfigArg, output};
 use crate::edge::{Clock, Generation};
 use crate::reload;
-use crate::settings::{Settings, TlsFiles, unreadable};
+use crate::server::Tls;
+use crate::settings::Settings;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -55,7 +51,7 @@ pub(super) fn check(args: &CheckArgs) -> anyhow::Result<Answer> {
 
 fn examine(path: &Path) -> Result<Good, Vec<Diagnostic>> {
     let settings = Settings::load(path)?;
-    let mut faults = certificates(&settings);
+    let mut faults = Tls::load(&settings).err().unwrap_or_default();
     match reload::load(&settings, 1, &State::new(), &Clock::start()) {
         Ok(generation) if faults.is_empty() => Ok(Good {
             settings,
@@ -67,34 +63,6 @@ fn examine(path: &Path) -> Result<Good, Vec<Diagnostic>> {
             Err(faults)
         }
     }
-}
-
-/// One fault a listener whose certificate can't be used.
-fn certificates(settings: &Settings) -> Vec<Diagnostic> {
-    let files = settings
-        .listeners
-        .iter()
-        .filter_map(|listener| listener.tls.as_ref());
-    files
-        .filter_map(|files| {
-            let fault = certificate(files).err()?;
-            Some(unreadable(&files.cert, &format!("{fault:#}")))
-        })
-        .collect()
-}
-
-fn certificate(files: &TlsFiles) -> anyhow::Result<()> {
-    let chain = CertificateDer::pem_file_iter(&files.cert)?.collect::<Result<Vec<_>, _>>()?;
-    anyhow::ensure!(!chain.is_empty(), "no certificate in it");
-    let key = PrivateKeyDer::from_pem_file(&files.key)
-        .with_context(|| format!("the key {} can't be used", files.key.display()))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .with_context(|| format!("it does not go with the key {}", files.key.display()))?;
-    Ok(())
 }
 
 fn as_json(found: &Result<Good, Vec<Diagnostic>>) -> serde_json::Value {

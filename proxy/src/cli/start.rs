@@ -12,8 +12,9 @@ use meridian_policies::{Diagnostic, State};
 use super::output::{self, Severity};
 use crate::edge::{Clock, Edge, Generation, Lifecycle};
 use crate::overrides;
-use crate::reload::{self, Outcome, Pace, Report, Watcher};
-use crate::server::Connections;
+use crate::reload::{self, News, Outcome, Pace, Report, Watcher};
+use crate::server::tls::Change;
+use crate::server::{Connections, Tls};
 use crate::settings::{Settings, raise_descriptor_limit, unreadable};
 use crate::telemetry::Telemetry;
 
@@ -38,6 +39,7 @@ pub(super) enum StartError {
 /// below the descriptor limit, which is raised as far as it goes.
 pub(super) fn edge(mut settings: Settings) -> Result<Started, StartError> {
     let lowered = settings.fit_descriptors(raise_descriptor_limit());
+    let tls = Tls::load(&settings).map_err(StartError::Files)?;
     let clock = Clock::start();
     let state = State::new();
     let (generation, reloads) =
@@ -52,6 +54,7 @@ pub(super) fn edge(mut settings: Settings) -> Result<Started, StartError> {
         .context("cannot open the access log")
         .map_err(StartError::System)?;
     let edge = Arc::new(Edge {
+        tls,
         settings,
         live: ArcSwap::from_pointee(generation),
         state,
@@ -92,7 +95,26 @@ fn restore(settings: &Settings, generation: &Generation, clock: &Clock) -> Resul
 
 /// Says what became of a reload.
 fn report() -> Report {
-    Box::new(|outcome| match outcome {
+    Box::new(|news| match news {
+        News::Policies(outcome) => policies(outcome),
+        News::Tls(change) => {
+            let path = change.path.display();
+            match &change.change {
+                Change::Taken => output::notice(Severity::Info, &format!("tls: {path} is live")),
+                Change::Kept(fault) => output::notice(
+                    Severity::Error,
+                    &format!("tls: {path} can't be used, the last good one stays: {fault}"),
+                ),
+                Change::Stands(standing) => {
+                    output::notice(Severity::Warning, &format!("tls: {path} is {standing}"));
+                }
+            }
+        }
+    })
+}
+
+fn policies(outcome: &Outcome) {
+    match outcome {
         Outcome::Unchanged => {}
         Outcome::Mended => {
             output::notice(
@@ -113,5 +135,5 @@ fn report() -> Report {
             let text = format!("rejected, nothing changed: {}", output::in_one_line(faults));
             output::notice(Severity::Error, &text);
         }
-    })
+    }
 }

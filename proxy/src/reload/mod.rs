@@ -19,7 +19,7 @@ use self::compile::{Frame, attempt};
 use self::databases::InUse;
 use self::log::Turn;
 pub use self::log::{Accepted, Rejected, ReloadLog};
-pub use self::watch::{Pace, Report, Watcher};
+pub use self::watch::{News, Pace, Report, Watcher};
 use crate::edge::{Clock, Edge, Generation};
 use crate::settings::Settings;
 

@@ -10,9 +10,9 @@ use meridian_policies::limits::LimitState;
 use meridian_policies::retry::Budget;
 use meridian_policies::{SourceFile, State};
 
-use super::{Outcome, Pace, Watcher, first, reload};
+use super::{News, Outcome, Pace, Watcher, first, reload};
 use crate::edge::{Clock, Edge, Lifecycle};
-use crate::server::Connections;
+use crate::server::{Connections, Tls};
 use crate::settings::{Settings, Surroundings};
 use crate::telemetry::Telemetry;
 
@@ -69,8 +69,10 @@ impl Home {
         let settings = Settings::parse(&source, &path, &Surroundings::of(&path)).unwrap();
         let (clock, state) = (Clock::start(), State::new());
         let (generation, reloads) = first(&settings, &state, &clock).unwrap();
+        let tls = Tls::load(&settings).unwrap_or_else(|faults| panic!("{faults:?}"));
         let telemetry = Telemetry::new(&settings.telemetry, &settings.edge_region).unwrap();
         Arc::new(Edge {
+            tls,
             settings,
             live: ArcSwap::from_pointee(generation),
             state,
@@ -96,7 +98,11 @@ fn watch(edge: &Arc<Edge>) -> (Watcher, Receiver<Outcome>) {
         poll: Duration::from_hours(1),
         ..Pace::default()
     };
-    let report = Box::new(move |outcome: &Outcome| drop(tell.send(outcome.clone())));
+    let report = Box::new(move |news: &News<'_>| {
+        if let News::Policies(outcome) = news {
+            drop(tell.send((*outcome).clone()));
+        }
+    });
     (Watcher::start(edge.clone(), pace, report).unwrap(), told)
 }
 
@@ -247,7 +253,11 @@ fn the_slow_poll_finds_what_events_miss() {
         poll: Duration::from_millis(20),
         ..Pace::default()
     };
-    let report = Box::new(move |outcome: &Outcome| drop(tell.send(outcome.clone())));
+    let report = Box::new(move |news: &News<'_>| {
+        if let News::Policies(outcome) = news {
+            drop(tell.send((*outcome).clone()));
+        }
+    });
     let _watcher = Watcher::start(edge.clone(), pace, report).unwrap();
     // Its folder is watched for other names only.
     fs::write(home.path("upstream"), "http://127.0.0.1:5002").unwrap();

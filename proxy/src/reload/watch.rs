@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{Outcome, reload};
 use crate::edge::Edge;
+use crate::server::tls::TlsChange;
 
 /// How often is looked.
 #[derive(Copy, Clone, Debug)]
@@ -40,8 +41,16 @@ impl Default for Pace {
     }
 }
 
-/// Told of every outcome but [`Outcome::Unchanged`].
-pub type Report = Box<dyn Fn(&Outcome) + Send>;
+/// What a look has found.
+pub enum News<'a> {
+    /// Never [`Outcome::Unchanged`].
+    Policies(&'a Outcome),
+    /// A certificate, authorities of clients, or ticket keys.
+    Tls(&'a TlsChange),
+}
+
+/// Told of everything that a look has found.
+pub type Report = Box<dyn Fn(&News<'_>) + Send>;
 
 /// A running watch; dropping it ends the thread.
 pub struct Watcher {
@@ -137,8 +146,11 @@ impl Watch {
         match reload(&self.edge) {
             Outcome::Unchanged => {}
             outcome @ (Outcome::Mended | Outcome::Live { .. } | Outcome::Rejected(_)) => {
-                (self.report)(&outcome);
+                (self.report)(&News::Policies(&outcome));
             }
+        }
+        for change in self.edge.tls.reload() {
+            (self.report)(&News::Tls(&change));
         }
     }
 }
@@ -147,30 +159,35 @@ impl Watch {
 #[derive(Clone, Debug)]
 struct Interest {
     policies: PathBuf,
-    /// Databases: single files among others.
+    /// Databases, certificates: single files among others.
     files: BTreeSet<PathBuf>,
+    /// Folders of which every file matters.
+    whole: BTreeSet<PathBuf>,
 }
 
 impl Interest {
     fn of(edge: &Edge) -> Self {
         let settings = &edge.settings;
+        let tls = edge.tls.paths();
+        let (whole, single): (Vec<_>, Vec<_>) = tls.into_iter().partition(|path| path.is_dir());
+        let files = settings.geo.databases.iter().chain(&single);
         Self {
             policies: absolute(&settings.policies),
-            files: settings
-                .geo
-                .databases
-                .iter()
-                .map(|path| absolute(path))
-                .collect(),
+            files: files.map(|path| absolute(path)).collect(),
+            whole: whole.iter().map(|path| absolute(path)).collect(),
         }
     }
 
     /// The policy folder, its parent (the folder itself may be swapped), and
-    /// the parents of the databases.
+    /// the parents of single files.
     fn folders(&self) -> BTreeSet<PathBuf> {
         let parents = self.files.iter().filter_map(|file| file.parent());
         let parents = parents.chain(self.policies.parent()).map(Path::to_path_buf);
-        parents.chain([self.policies.clone()]).collect()
+        let whole = self.whole.iter().cloned();
+        parents
+            .chain([self.policies.clone()])
+            .chain(whole)
+            .collect()
     }
 
     /// Our own reading makes access events: they never matter.
@@ -187,6 +204,9 @@ impl Interest {
             || path == self.policies
             || path.parent() == Some(&self.policies)
             || self.files.contains(path)
+            || path
+                .parent()
+                .is_some_and(|folder| self.whole.contains(folder))
     }
 }
 
@@ -260,6 +280,7 @@ mod tests {
         Interest {
             policies: "/etc/meridian/policies".into(),
             files: BTreeSet::from(["/data/geo.mmdb".into()]),
+            whole: BTreeSet::from(["/keys".into()]),
         }
     }
 
@@ -275,6 +296,7 @@ mod tests {
             "/etc/meridian/policies/..data",
             "/data/geo.mmdb",
             "/data/..data",
+            "/keys/2026-11",
         ] {
             assert!(interest().concerns(&created(path)), "{path}");
         }
@@ -302,7 +324,8 @@ mod tests {
             [
                 PathBuf::from("/data"),
                 "/etc/meridian".into(),
-                "/etc/meridian/policies".into()
+                "/etc/meridian/policies".into(),
+                "/keys".into()
             ]
         );
     }

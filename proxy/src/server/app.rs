@@ -1,6 +1,7 @@
 //! Where pingora hands a connection over: admission, TLS, and the choice of
 //! the version.
 
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,37 +14,39 @@ use meridian_policies::{Trust, access};
 use pingora_core::apps::ServerApp;
 use pingora_core::protocols::Stream;
 use pingora_core::server::ShutdownWatch;
+use rustls::server::Acceptor;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::accept::Accepted;
-use super::tls;
+use super::tls::ListenerTls;
 use crate::edge::Edge;
 use crate::engine::connection::{ConnectionInfo, serve_h1, serve_h2};
 use crate::engine::io::Io;
-use crate::settings::{Listener, Protocols, Settings, Switch};
+use crate::settings::{Protocols, Switch};
 use crate::telemetry::{CloseReason, HandshakeFailure, Protocol, Transport};
 
 /// What a listener's connections have in common.
 pub(super) struct ListenerContext {
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<ListenerTls>>,
     protocols: Protocols,
     handshake: Duration,
 }
 
 impl ListenerContext {
-    /// Reads the certificate, if the listener has one.
-    pub(super) fn new(settings: &Settings, listener: &Listener) -> anyhow::Result<Self> {
-        let tls = match &listener.tls {
-            Some(files) => Some(tls::acceptor(files, listener.protocols)?),
-            None => None,
+    /// Of the listener with this number in the settings.
+    pub(super) fn new(edge: &Edge, number: usize) -> Self {
+        let listener = edge.settings.listeners.get(number);
+        let plain = Protocols {
+            h1: Switch::On,
+            h2: Switch::Off,
         };
-        let handshake = settings.timeouts.handshake;
-        Ok(Self {
-            tls,
-            protocols: listener.protocols,
-            handshake,
-        })
+        Self {
+            tls: edge.tls.listener(number).cloned(),
+            protocols: listener.map_or(plain, |listener| listener.protocols),
+            handshake: edge.settings.timeouts.handshake,
+        }
     }
 }
 
@@ -102,12 +105,12 @@ impl App {
 
     /// TLS where the listener asks for it, within its deadline.
     async fn secure(&self, session: TcpStream) -> Option<(Io, Protocol)> {
-        let Some(acceptor) = &self.listener.tls else {
+        let Some(tls) = &self.listener.tls else {
             return Some((Io::Tcp(session), Protocol::H1));
         };
         let handshake = Box::pin(tokio::time::timeout(
             self.listener.handshake,
-            acceptor.accept(session),
+            handshake(tls, session),
         ));
         let failure = match handshake.await {
             Ok(Ok(stream)) => {
@@ -146,6 +149,15 @@ impl ServerApp for App {
         self.serve(session).await;
         None
     }
+}
+
+/// The hello decides on the configuration, which does the rest.
+async fn handshake(tls: &ListenerTls, session: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    let start = LazyConfigAcceptor::new(Acceptor::default(), session).await?;
+    let config = tls
+        .tcp_config(&start.client_hello())
+        .ok_or(io::ErrorKind::NotFound)?;
+    start.into_stream(config).await
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "rustls adds variants")]

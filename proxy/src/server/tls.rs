@@ -1,46 +1,272 @@
-//! rustls inside our own connections: certificate files to one configuration.
+//! TLS of the listeners: certificates by host name, and who may resume what.
+//!
+//! Promises: certificates, authorities and ticket keys are read again while
+//! running, and new handshakes see the new ones at once; what can't be used is
+//! told and its predecessor stays. Refuses: early data, and a configuration of
+//! which any file can't be used at the start.
 
+mod client_auth;
+mod names;
+mod pair;
+mod reload;
+mod resolver;
+mod tickets;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use meridian_policies::Diagnostic;
 use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::TlsAcceptor;
+use rustls::crypto::CryptoProvider;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, NoClientAuth, NoServerSessionStorage, ResolvesServerCert};
+use rustls::version::{TLS12, TLS13};
 
-use crate::settings::{Protocols, Switch, TlsFiles};
+use self::client_auth::{Demand, Verifier};
+use self::pair::{Print, Source};
+use self::reload::Tried;
+pub use self::reload::{CertificateStatus, Change, TlsChange};
+use self::resolver::{Entry, Resolver, Table};
+use self::tickets::{Keys, Sealed};
+use crate::settings::{
+    ClientAuth, Listener, Protocols, Settings, Switch, Tickets, TlsSettings, TlsVersion, unreadable,
+};
 
-/// Reads the pair and offers the protocols by ALPN. TLS 1.2 and 1.3 only; no
-/// early data.
-pub(super) fn acceptor(files: &TlsFiles, protocols: Protocols) -> anyhow::Result<TlsAcceptor> {
-    let chain: Vec<_> = CertificateDer::pem_file_iter(&files.cert)
-        .and_then(Iterator::collect)
-        .with_context(|| format!("cannot read the certificate chain {}", files.cert.display()))?;
-    anyhow::ensure!(
-        !chain.is_empty(),
-        "{} holds no certificate",
-        files.cert.display()
-    );
-    let key = PrivateKeyDer::from_pem_file(&files.key)
-        .with_context(|| format!("cannot read the private key {}", files.key.display()))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .with_context(|| {
-            format!(
-                "{} and {} do not fit together",
-                files.cert.display(),
-                files.key.display()
-            )
-        })?;
-    if protocols.h2 == Switch::On {
-        config.alpn_protocols.push(b"h2".to_vec());
+/// TLS of all listeners.
+pub struct Tls {
+    listeners: Vec<Option<Arc<ListenerTls>>>,
+    reloads: reload::Log,
+}
+
+impl Tls {
+    /// Reads everything that the listeners need; one fault a file.
+    pub fn load(settings: &Settings) -> Result<Self, Vec<Diagnostic>> {
+        let (mut listeners, mut faults) = (Vec::new(), Vec::new());
+        for (number, listener) in settings.listeners.iter().enumerate() {
+            let Some(tls) = &listener.tls else {
+                listeners.push(None);
+                continue;
+            };
+            match ListenerTls::load(number, listener, tls) {
+                Ok(tls) => listeners.push(Some(Arc::new(tls))),
+                Err(fault) => faults.push(unreadable(&fault.path, &fault.told)),
+            }
+        }
+        if faults.is_empty() {
+            let reloads = reload::Log::default();
+            Ok(Self { listeners, reloads })
+        } else {
+            Err(faults)
+        }
     }
-    if protocols.h1 == Switch::On {
-        config.alpn_protocols.push(b"http/1.1".to_vec());
+
+    /// Of the listener with this number in the settings; `None`: plain text.
+    pub fn listener(&self, number: usize) -> Option<&Arc<ListenerTls>> {
+        self.listeners.get(number)?.as_ref()
     }
-    config.send_half_rtt_data = false;
-    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// A file that can't be used.
+struct Fault {
+    path: PathBuf,
+    told: String,
+}
+
+impl Fault {
+    fn of(path: &std::path::Path, told: impl Into<String>) -> Self {
+        Self {
+            path: path.to_path_buf(),
+            told: told.into(),
+        }
+    }
+}
+
+/// TLS of one listener.
+pub struct ListenerTls {
+    settings: TlsSettings,
+    provider: Arc<CryptoProvider>,
+    table: Arc<ArcSwap<Table>>,
+    /// The listener's own rules about client certificates, then those of hosts
+    /// that differ.
+    groups: Vec<Group>,
+    keys: Option<Arc<Keys>>,
+    tried: Tried,
+}
+
+/// Hosts with the same rules about client certificates.
+struct Group {
+    verifier: Option<Arc<Verifier>>,
+    tcp: Arc<ServerConfig>,
+    quic: Arc<ServerConfig>,
+}
+
+impl ListenerTls {
+    fn load(number: usize, listener: &Listener, tls: &TlsSettings) -> Result<Self, Fault> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let keys = keys(&tls.tickets)?;
+        let mut rules: Vec<&ClientAuth> = vec![&tls.client_auth];
+        let (mut entries, mut prints): (Vec<Entry>, Vec<Print>) = (Vec::new(), Vec::new());
+        for files in &tls.certificates {
+            let auth = files.client_auth.as_ref().unwrap_or(&tls.client_auth);
+            let group = rules.iter().position(|rule| *rule == auth);
+            let group = group.unwrap_or_else(|| {
+                rules.push(auth);
+                rules.len() - 1
+            });
+            let fault = |told| Fault::of(&files.cert, told);
+            let source = Source::read(files).map_err(fault)?;
+            let pair = Arc::new(source.pair(&provider).map_err(fault)?);
+            prints.push(source.print());
+            entries.push(Entry {
+                pair,
+                names: files.names.clone(),
+                group,
+            });
+        }
+        let table = Arc::new(ArcSwap::from_pointee(Table::new(entries)));
+        let build = Build {
+            provider: &provider,
+            table: &table,
+            keys: keys.as_ref(),
+            listener: format!("{number} {}", listener.address),
+            protocols: listener.protocols,
+            floor: tls.min_version,
+        };
+        let groups = rules.iter().enumerate();
+        let groups = groups
+            .map(|(at, auth)| build.group(at, auth))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            settings: tls.clone(),
+            provider,
+            table,
+            groups,
+            keys,
+            tried: Tried::new(prints),
+        })
+    }
+
+    /// The configuration for a client that has said hello over TCP.
+    pub(super) fn tcp_config(&self, hello: &ClientHello<'_>) -> Option<Arc<ServerConfig>> {
+        let table = self.table.load();
+        let group = table.group(table.choose(hello.server_name()));
+        self.groups.get(group).map(|group| Arc::clone(&group.tcp))
+    }
+
+    /// The configuration for QUIC: TLS 1.3, `h3`, no early data. It follows
+    /// reloads by itself, so one endpoint keeps it for its whole life. Hosts
+    /// with rules of their own about client certificates are not served by it:
+    /// the settings refuse such a listener `h3`.
+    pub fn quic_server_config(&self) -> Option<Arc<ServerConfig>> {
+        self.groups.first().map(|group| Arc::clone(&group.quic))
+    }
+}
+
+fn keys(tickets: &Tickets) -> Result<Option<Arc<Keys>>, Fault> {
+    let keys = match tickets {
+        Tickets::Off => return Ok(None),
+        Tickets::On { keys: None, rotate } => {
+            Keys::own(*rotate).map_err(|told| Fault::of("session_tickets".as_ref(), told))
+        }
+        Tickets::On {
+            keys: Some(path),
+            rotate,
+        } => Keys::shared(path, *rotate).map_err(|told| Fault::of(path, told)),
+    };
+    keys.map(|keys| Some(Arc::new(keys)))
+}
+
+/// What the configurations of a listener have in common.
+struct Build<'a> {
+    provider: &'a Arc<CryptoProvider>,
+    table: &'a Arc<ArcSwap<Table>>,
+    keys: Option<&'a Arc<Keys>>,
+    listener: String,
+    protocols: Protocols,
+    floor: TlsVersion,
+}
+
+impl Build<'_> {
+    fn group(&self, at: usize, auth: &ClientAuth) -> Result<Group, Fault> {
+        let demand = match auth {
+            ClientAuth::Off => None,
+            ClientAuth::Optional { ca } => Some((ca, Demand::Optional)),
+            ClientAuth::Required { ca } => Some((ca, Demand::Required)),
+        };
+        let verifier = demand.map(|(ca, demand)| {
+            Verifier::new(ca.clone(), demand, self.provider)
+                .map(Arc::new)
+                .map_err(|told| Fault::of(ca, told))
+        });
+        let verifier = verifier.transpose()?;
+        let resolver: Arc<dyn ResolvesServerCert> = Arc::new(Resolver {
+            table: Arc::clone(self.table),
+            group: at,
+        });
+        let mut tcp = Vec::new();
+        if self.protocols.h2 == Switch::On {
+            tcp.push(b"h2".to_vec());
+        }
+        if self.protocols.h1 == Switch::On {
+            tcp.push(b"http/1.1".to_vec());
+        }
+        let make = |floor, alpn, carrier| {
+            let mut config = self.config(floor, verifier.as_ref(), &resolver)?;
+            config.alpn_protocols = alpn;
+            self.resumption(&mut config, verifier.as_ref(), carrier);
+            Ok(Arc::new(config))
+        };
+        let tcp = make(self.floor, tcp, "tcp")?;
+        let quic = make(TlsVersion::V13, vec![b"h3".to_vec()], "quic")?;
+        Ok(Group {
+            verifier,
+            tcp,
+            quic,
+        })
+    }
+
+    fn config(
+        &self,
+        floor: TlsVersion,
+        verifier: Option<&Arc<Verifier>>,
+        resolver: &Arc<dyn ResolvesServerCert>,
+    ) -> Result<ServerConfig, Fault> {
+        let versions: &[_] = match floor {
+            TlsVersion::V12 => &[&TLS13, &TLS12],
+            TlsVersion::V13 => &[&TLS13],
+        };
+        let judge: Arc<dyn ClientCertVerifier> = match verifier {
+            Some(verifier) => verifier.clone(),
+            None => Arc::new(NoClientAuth),
+        };
+        let mut config = ServerConfig::builder_with_provider(Arc::clone(self.provider))
+            .with_protocol_versions(versions)
+            .map_err(|fault| Fault::of("tls".as_ref(), fault.to_string()))?
+            .with_client_cert_verifier(judge)
+            .with_cert_resolver(Arc::clone(resolver));
+        config.max_early_data_size = 0;
+        config.send_half_rtt_data = false;
+        Ok(config)
+    }
+
+    /// Tickets or nothing: no state of the process.
+    fn resumption(
+        &self,
+        config: &mut ServerConfig,
+        verifier: Option<&Arc<Verifier>>,
+        carrier: &str,
+    ) {
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        match self.keys {
+            None => config.send_tls13_tickets = 0,
+            Some(keys) => {
+                config.ticketer = Arc::new(Sealed {
+                    keys: Arc::clone(keys),
+                    listener: format!("{} {carrier}", self.listener),
+                    verifier: verifier.cloned(),
+                });
+            }
+        }
+    }
 }

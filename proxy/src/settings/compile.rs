@@ -1,6 +1,8 @@
 //! From the file as written to what it means: defaults and paths. Cannot
 //! fail; `raw` refused what would.
 
+mod tls;
+
 use std::path::Path;
 
 use meridian_wire::HeadLimits;
@@ -10,7 +12,7 @@ use super::references::{Surroundings, beside, folder};
 use super::values::{Filled, OnOff, Positive};
 use super::{
     AccessLog, AdminBind, AdminSettings, GeoSettings, Listener, ProcessLimits, Protocols,
-    SampleRule, Secret, Settings, Switch, TelemetrySettings, Timeouts, TlsFiles,
+    SampleRule, Secret, Settings, Switch, TelemetrySettings, Timeouts,
 };
 
 pub(super) fn settings(raw: raw::File, path: &Path, around: &Surroundings<'_>) -> Settings {
@@ -58,10 +60,7 @@ fn listen(listener: raw::Listener, base: &Path) -> Listener {
             h1: offers(Protocol::H1),
             h2: offers(Protocol::H2),
         },
-        tls: listener.tls.map(|files| TlsFiles {
-            cert: beside(base, &files.cert.0),
-            key: beside(base, &files.key.0),
-        }),
+        tls: listener.tls.map(|tls| tls::settings(tls, base)),
     }
 }
 

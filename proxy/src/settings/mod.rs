@@ -9,6 +9,7 @@ mod compile;
 mod descriptors;
 mod raw;
 mod references;
+mod tls;
 mod values;
 
 use std::fmt;
@@ -23,6 +24,7 @@ use meridian_wire::HeadLimits;
 
 pub use descriptors::{DESCRIPTORS_KEPT_BACK, raise_descriptor_limit};
 pub use references::{READ_MAX, Surroundings, read_text, unreadable};
+pub use tls::{ClientAuth, Tickets, TlsFiles, TlsSettings, TlsVersion};
 
 /// Everything that stays as it was when the process started.
 #[derive(Clone, Debug)]
@@ -62,7 +64,7 @@ pub struct Listener {
     /// At least one is offered.
     pub protocols: Protocols,
     /// `None`: plain text, and then only HTTP/1.
-    pub tls: Option<TlsFiles>,
+    pub tls: Option<TlsSettings>,
 }
 
 /// Which versions a listener speaks.
@@ -81,15 +83,6 @@ pub enum Switch {
     On,
     /// Not wanted.
     Off,
-}
-
-/// PEM files of one certificate chain and its key.
-#[derive(Clone, Debug)]
-pub struct TlsFiles {
-    /// Chain, leaf first.
-    pub cert: PathBuf,
-    /// Private key.
-    pub key: PathBuf,
 }
 
 /// The admin side.

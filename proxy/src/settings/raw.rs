@@ -1,6 +1,8 @@
 //! The file as it is written. Every rule that concerns one key or one group
 //! is checked while reading, so that a fault has its place in the file.
 
+pub(super) mod tls;
+
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
@@ -83,7 +85,7 @@ impl<'de> Deserialize<'de> for Listeners {
 pub(super) struct Listener {
     pub(super) address: SocketAddr,
     pub(super) protocols: Vec<Protocol>,
-    pub(super) tls: Option<Certificate>,
+    pub(super) tls: Option<tls::Tls>,
 }
 
 #[derive(Deserialize)]
@@ -93,7 +95,7 @@ struct ListenerFields {
     #[serde(default)]
     protocols: Option<Bounded<Protocol, 8>>,
     #[serde(default)]
-    tls: Option<Tls>,
+    tls: Option<tls::Tls>,
 }
 
 #[derive(Copy, Clone, PartialEq, Eq)]
@@ -122,7 +124,7 @@ impl TryFrom<ListenerFields> for Listener {
     type Error = String;
 
     fn try_from(fields: ListenerFields) -> Result<Self, String> {
-        let tls = fields.tls.map(|tls| tls.certificates.0);
+        let tls = fields.tls;
         let protocols = match (fields.protocols, &tls) {
             (Some(Bounded(list)), _) => list,
             (None, Some(_)) => vec![Protocol::H1, Protocol::H2],
@@ -161,38 +163,6 @@ fn socket(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         format!("`{text}` is not an address and port; write for example \"0.0.0.0:8080\" or \"[::]:8080\"")
     })
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Tls {
-    certificates: OneCertificate,
-}
-
-/// Exactly one: choosing by server name is not built yet.
-struct OneCertificate(Certificate);
-
-impl<'de> Deserialize<'de> for OneCertificate {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let mut list = Vec::<Certificate>::deserialize(from)?;
-        match (list.pop(), list.len()) {
-            (Some(only), 0) => Ok(Self(only)),
-            (Some(_), more) => Err(D::Error::custom(format!(
-                "{} certificates; this version takes one a listener",
-                more + 1
-            ))),
-            (None, _) => Err(D::Error::custom(
-                "no certificate; write - { cert: tls.pem, key: tls.key }",
-            )),
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Certificate {
-    pub(super) cert: Filled,
-    pub(super) key: Filled,
 }
 
 /// Where the admin side listens, and who may ask.

@@ -16,6 +16,7 @@ use super::labels::{
 use super::regions::Cells;
 use super::{DecisionCells, Telemetry, counts::Counts, status};
 use crate::edge::{Edge, Generation};
+use crate::server::tls::CertificateStatus;
 
 /// What a scrape needs to know beside the counters.
 #[derive(Copy, Clone)]
@@ -28,6 +29,10 @@ pub struct Scrape<'a> {
     pub limiter_addresses: usize,
     /// Policy sets accepted (the first one counts) and rejected.
     pub reloads: (u64, u64),
+    /// Certificates in use.
+    pub certificates: &'a [CertificateStatus],
+    /// Files of TLS that were taken again, and that could not be used.
+    pub tls_reloads: (u64, u64),
 }
 
 impl Telemetry {
@@ -41,6 +46,7 @@ impl Telemetry {
         self.verdicts(&mut out, scrape);
         self.upstreams(&mut out);
         endpoints(&mut out, scrape);
+        certificates(&mut out, scrape);
         self.process(&mut out, scrape);
         out.encode()
     }
@@ -53,6 +59,8 @@ impl Telemetry {
             now: edge.clock.tick(),
             limiter_addresses: edge.limits.len(),
             reloads: edge.reloads.counts(),
+            certificates: &edge.tls.certificates(),
+            tls_reloads: edge.tls.reloads(),
         })
     }
 
@@ -354,6 +362,28 @@ fn endpoints(out: &mut Exposition, scrape: &Scrape<'_>) {
         "meridian_region_override_seconds",
         "Seconds until an operator's order for a region ends.",
         ordered,
+    );
+}
+
+fn certificates(out: &mut Exposition, scrape: &Scrape<'_>) {
+    #[expect(clippy::cast_precision_loss, reason = "2^53 seconds are long")]
+    let left = |status: &CertificateStatus| {
+        let labels = vec![("certificate", status.certificate.clone())];
+        (labels, status.left as f64)
+    };
+    out.gauge(
+        "meridian_tls_certificate_expiry_seconds",
+        "Seconds until a certificate expires; below 0 once it has.",
+        scrape.certificates.iter().map(left).collect(),
+    );
+    let (accepted, rejected) = scrape.tls_reloads;
+    out.counter(
+        "meridian_tls_reloads",
+        "Certificates, authorities and ticket keys that were read again.",
+        vec![
+            (vec![label("result", "accepted")], accepted),
+            (vec![label("result", "rejected")], rejected),
+        ],
     );
 }
 

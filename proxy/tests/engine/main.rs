@@ -17,5 +17,6 @@ mod pool;
 mod residency;
 mod smuggling;
 mod streaming;
+mod tls;
 mod upstreams;
 mod websocket;

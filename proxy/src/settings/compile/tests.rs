@@ -3,7 +3,10 @@ use std::time::Duration;
 
 use meridian_policies::{Diagnostic, SourceFile};
 
-use crate::settings::{AccessLog, AdminBind, Settings, Surroundings, Switch};
+use crate::settings::{
+    AccessLog, AdminBind, ClientAuth, Settings, Surroundings, Switch, Tickets, TlsSettings,
+    TlsVersion,
+};
 
 const SMALL: &str = "edge: { region: here }\nlisteners:\n  - { address: \"0.0.0.0:8080\" }\n";
 
@@ -194,8 +197,65 @@ fn tls_offers_h1_and_h2_and_any_free_port_may_be_asked_for_twice() {
     )
     .unwrap();
     let tls = settings.listeners[1].tls.as_ref().unwrap();
-    assert_eq!(tls.cert, PathBuf::from("conf/tls.pem"));
+    assert_eq!(tls.certificates[0].cert, PathBuf::from("conf/tls.pem"));
     assert_eq!(settings.listeners[1].protocols.h2, Switch::On);
+    assert_eq!(tls.min_version, TlsVersion::V12);
+    assert_eq!(tls.client_auth, ClientAuth::Off);
+    let rotate = Duration::from_hours(12);
+    assert_eq!(tls.tickets, Tickets::On { keys: None, rotate });
+}
+
+/// The TLS of one listener, or the fault in it.
+fn tls(text: &str) -> Result<TlsSettings, Vec<Diagnostic>> {
+    let listener =
+        "edge: { region: here }\nlisteners:\n  - address: \"127.0.0.1:0\"\n    tls:\n      ";
+    let settings = parse(&format!("{listener}{}\n", text.replace('\n', "\n      ")))?;
+    Ok(settings.listeners[0].tls.clone().unwrap())
+}
+
+#[test]
+fn what_tls_may_say_has_its_meaning() {
+    let meant = tls(
+        "certificates:\n  - { cert: a.pem, key: a.key, ocsp: a.der, names: [Shop.example, \"*.shop.example\", \"192.0.2.1\"] }\n\
+         \x20 - { cert: b.pem, key: b.key, client_auth: { mode: required, ca: b-ca.pem } }\n\
+         min_version: \"1.3\"\nclient_auth: { mode: optional, ca: ca.pem }\n\
+         session_tickets: { keys: keys, rotate: 1h }",
+    )
+    .unwrap();
+    let [first, second] = meant.certificates.as_slice() else {
+        panic!("{meant:?}")
+    };
+    assert_eq!(first.ocsp, Some(PathBuf::from("conf/a.der")));
+    assert_eq!(first.names, ["shop.example", "*.shop.example", "192.0.2.1"]);
+    let ca = "conf/b-ca.pem".into();
+    assert_eq!(second.client_auth, Some(ClientAuth::Required { ca }));
+    let ca = "conf/ca.pem".into();
+    assert_eq!(meant.client_auth, ClientAuth::Optional { ca });
+    assert_eq!(meant.min_version, TlsVersion::V13);
+    let rotate = Duration::from_hours(1);
+    let keys = Some("conf/keys".into());
+    assert_eq!(meant.tickets, Tickets::On { keys, rotate });
+    let off = tls("certificates: [{ cert: a, key: b }]\nsession_tickets: off").unwrap();
+    assert_eq!(off.tickets, Tickets::Off);
+}
+
+#[test]
+fn what_tls_may_not_say_is_told() {
+    for (more, word) in [
+        ("min_version: \"1.1\"", "1.1"),
+        ("client_auth: { mode: required }", "authorities"),
+        ("client_auth: { mode: off, ca: x }", "take `ca` out"),
+        ("session_tickets: { rotate: 8d }", "1m to 7d"),
+        ("session_tickets: never", "never"),
+        ("ciphers: all", "ciphers"),
+    ] {
+        let faults = tls(&format!("certificates: [{{ cert: a, key: b }}]\n{more}")).unwrap_err();
+        assert!(faults[0].message.contains(word), "{}", faults[0].message);
+    }
+    for name in ["a b", "*.*.example", "", "a..b", "*"] {
+        let text = format!("certificates: [{{ cert: a, key: b, names: [\"{name}\"] }}]");
+        assert!(tls(&text).is_err(), "{name}");
+    }
 }
 
 #[test]

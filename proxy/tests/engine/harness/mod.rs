@@ -3,6 +3,7 @@
 pub(crate) mod client;
 pub(crate) mod frames;
 pub(crate) mod h2client;
+pub(crate) mod pki;
 pub(crate) mod tls;
 pub(crate) mod upstream;
 
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use meridian::edge::{Clock, Edge, Lifecycle};
 use meridian::reload;
-use meridian::server::{self, BoundSockets, Connections};
+use meridian::server::{self, BoundSockets, Connections, Tls};
 use meridian::settings::Settings;
 use meridian::telemetry::Telemetry;
 use meridian_policies::State;
@@ -55,6 +56,8 @@ pub(crate) struct Setup {
     routes: &'static str,
     policies: String,
     threads: usize,
+    tls: Option<String>,
+    folder: Option<TempDir>,
 }
 
 const ROUTES: &str = r#"
@@ -76,7 +79,17 @@ impl Setup {
             routes: ROUTES,
             policies: "residency: off\n".to_owned(),
             threads: 1,
+            tls: None,
+            folder: None,
         }
+    }
+
+    /// Lines below `tls:` of the second listener. Files are those of `folder`,
+    /// which are watched.
+    pub(crate) fn tls(mut self, tls: &str, folder: TempDir) -> Self {
+        self.tls = Some(tls.replace('\n', "\n      "));
+        self.folder = Some(folder);
+        self
     }
 
     /// Several regions; each with more of its YAML.
@@ -129,16 +142,20 @@ impl Setup {
 
     fn write(&self, dir: &Path) -> Settings {
         let (cert, key) = tls::files();
+        let default = format!(
+            "certificates: [{{ cert: {}, key: {} }}]",
+            cert.display(),
+            key.display()
+        );
         let mut text = format!(
             "edge: {{ region: local }}\nthreads: {}\nlisteners:\n\
              \x20 - {{ address: \"127.0.0.1:0\", protocols: [h1] }}\n\
              \x20 - address: \"127.0.0.1:0\"\n    protocols: [h1, h2]\n\
-             \x20   tls: {{ certificates: [{{ cert: {}, key: {} }}] }}\n\
+             \x20   tls:\n      {}\n\
              admin: {{ address: \"off\" }}\ngeo: {{ embedded: off }}\n\
              telemetry: {{ access_log: off, receipts: 64 }}\n",
             self.threads,
-            cert.display(),
-            key.display(),
+            self.tls.as_ref().unwrap_or(&default),
         );
         for (key, value, open, close) in [
             ("timeouts", self.timeouts.as_str(), '{', '}'),
@@ -167,14 +184,20 @@ impl Setup {
     }
 
     /// Starts it; returns when it listens.
-    pub(crate) fn start(self) -> TestEdge {
-        let dir = tempfile::tempdir().unwrap();
+    pub(crate) fn start(mut self) -> TestEdge {
+        let follow = self.folder.is_some();
+        let dir = self.folder.take();
+        let dir = dir.unwrap_or_else(|| tempfile::tempdir().unwrap());
         let settings = self.write(dir.path());
         let sockets = BoundSockets::bind(&settings).unwrap();
         let [plain, tls]: [SocketAddr; 2] = sockets.local_addresses().try_into().unwrap();
         let edge = edge(settings);
         let (ready, is_ready) = channel();
         let (ended, has_ended) = channel();
+        let watcher = follow.then(|| {
+            let pace = reload::Pace::default();
+            reload::Watcher::start(Arc::clone(&edge), pace, Box::new(|_| {})).unwrap()
+        });
         let running = Arc::clone(&edge);
         std::thread::spawn(move || {
             let ran = server::run(&running, sockets, move || ready.send(()).unwrap());
@@ -190,7 +213,8 @@ impl Setup {
             plain,
             tls,
             has_ended,
-            _dir: dir,
+            dir,
+            _watcher: watcher,
         }
     }
 }
@@ -211,8 +235,10 @@ fn edge(settings: Settings) -> Arc<Edge> {
     let state = State::new();
     let (generation, reloads) =
         reload::first(&settings, &state, &clock).unwrap_or_else(|faults| panic!("{faults:?}"));
+    let tls = Tls::load(&settings).unwrap_or_else(|faults| panic!("{faults:?}"));
     let telemetry = Telemetry::new(&settings.telemetry, &settings.edge_region).unwrap();
     Arc::new(Edge {
+        tls,
         settings,
         live: ArcSwap::from_pointee(generation),
         state,
@@ -235,10 +261,16 @@ pub(crate) struct TestEdge {
     pub(crate) plain: SocketAddr,
     pub(crate) tls: SocketAddr,
     has_ended: Receiver<Instant>,
-    _dir: TempDir,
+    dir: TempDir,
+    _watcher: Option<reload::Watcher>,
 }
 
 impl TestEdge {
+    /// The folder of its files.
+    pub(crate) fn folder(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// A connection over plain HTTP/1.
     pub(crate) fn plain(&self) -> Client {
         Client::new(client::connect(self.plain))
