@@ -1,7 +1,7 @@
 //! The functions that the fuzz targets run, on vectors that were mutated, and
 //! on generated messages.
 
-use crate::oracle::{any_path, chunked_body, request_head, request_pair, response_head};
+use crate::oracle::{any_path, chunked_body, h3, request_head, request_pair, response_head};
 use crate::vectors::{
     BAD_CHUNKS, BAD_REQUESTS, BAD_RESPONSES, GOOD_CHUNKS, GOOD_REQUESTS, GOOD_RESPONSES,
 };
@@ -116,6 +116,41 @@ fn answer_heads_hold_their_promises_under_mutation() {
     let mut seeds: Vec<&[u8]> = GOOD_RESPONSES.iter().map(|(_, bytes)| *bytes).collect();
     seeds.extend(BAD_RESPONSES.iter().map(|(_, bytes, _)| *bytes));
     run(response_head, &seeds, 100);
+}
+
+/// Streams of HTTP/3: a request with everything, one with a body of unknown
+/// length, a tunnel.
+const H3_REQUESTS: &[&[u8]] = &[
+    b"!\x03abc\x01%\0\0\xd4\xd7P\x03a.bQ\x05/x?yzT\x016\x22te\x08trailers#x-y\x011\0\x03abc\0\0\0\x03def\x01\x0a\0\0%x-sum\x011",
+    b"\x01\x0c\0\0\xd4\xd7\xc1$host\x01a\0\x04abcd\0\x01e",
+    b"\x01\x1d\0\0\xcf\xd7\xc1P\x01a'\x02:protocol\x09websocket\0\x02hi",
+];
+/// Settings and a GOAWAY; an encoder; a decoder; an unknown stream.
+const H3_CONTROLS: &[&[u8]] = &[
+    b"\x13\x00\x04\x09\x01\x00\x06\x44\x00\x07\x00\x08\x01\x21\x01\x00\x07\x01\x04\x00\
+      \x02\x02\x20\x04\x03\x44\x7f\x01\x03\x21ab",
+    b"\x06\x00\x04\x02\x33\x01\x21\x05\x00\x0d\x01\x04\x00",
+];
+/// Field lines in each representation.
+const H3_SECTIONS: &[&[u8]] = &[
+    b"\xdd\x54\x013\x5f\x50\x84\xb9\x58\xd3\x3f\x27\x00x-custom\x03abc\x2d\x41\x52\xb1\x0e\x7e\x83\x82\x64\x02",
+    b"\x55\x03a=b\x55\x03c=d\x22te\x08trailers\x5f\x0d\x07Mozilla",
+];
+
+#[test]
+fn request_streams_hold_their_promises_under_mutation() {
+    assert!(H3_REQUESTS.iter().all(|stream| h3::is_whole(stream)));
+    run(h3::request, H3_REQUESTS, 3_000);
+}
+
+#[test]
+fn field_sections_hold_their_promises_under_mutation() {
+    run(h3::section, H3_SECTIONS, 3_000);
+}
+
+#[test]
+fn control_streams_hold_their_promises_under_mutation() {
+    run(h3::control, H3_CONTROLS, 3_000);
 }
 
 #[test]
