@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use meridian_geo::Location;
 use meridian_wire::RequestHead;
+use serde::{Deserialize, Serialize};
 
 use crate::residency::DataClass;
 
@@ -96,7 +97,8 @@ pub struct Claims<'a> {
 }
 
 /// That something was vouched for.
-#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+#[derive(Copy, Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Vouched {
     /// By a verified token.
     Token,

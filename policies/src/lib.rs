@@ -24,6 +24,7 @@ mod outliers;
 mod receipts;
 pub mod regions;
 mod reject;
+pub mod replay;
 pub mod residency;
 pub mod retry;
 mod routes;

@@ -108,6 +108,12 @@ impl CompiledAccess {
         }
     }
 
+    /// Whether a rule looks at a field of the request.
+    pub(crate) fn reads_fields(&self) -> bool {
+        let rules = &mut self.requests.iter();
+        rules.any(|rule| !rule.conditions.headers.is_empty())
+    }
+
     pub(super) fn rule_id(&self, rule: AccessRule) -> &str {
         self.ids
             .get(usize::from(rule.0))

@@ -16,7 +16,10 @@ use crate::limits::LimitVerdict;
 use crate::regions::{AffinityOutcome, Candidate};
 use crate::residency::{Classified, Permitted};
 use crate::state::AttemptOutcome;
-use crate::{EndpointIndex, JurisdictionIndex, RegionIndex, RejectReason, RouteIndex};
+use crate::{
+    Claims, DataClass, EndpointIndex, Era, HeaderBody, JurisdictionIndex, McpFacts, RegionIndex,
+    RejectReason, RouteIndex, Vouched,
+};
 
 pub use text::{ShortId, ShortName};
 
@@ -55,6 +58,10 @@ pub struct Receipt {
     pub draw: u64,
     /// What became of the session's pin.
     pub affinity: AffinityOutcome,
+    /// What the MCP message said; `None`: not an MCP route.
+    pub mcp: Option<McpNote>,
+    /// What a token or a trusted hop vouched for.
+    pub claims: ClaimsNote,
     /// What the limits said; `None`: not asked.
     pub limit: Option<LimitVerdict>,
     /// Rules that matched.
@@ -118,6 +125,8 @@ impl Default for Receipt {
             candidates: Vec::new(),
             draw: 0,
             affinity: AffinityOutcome::NotAsked,
+            mcp: None,
+            claims: ClaimsNote::default(),
             limit: None,
             rules: RuleHits::default(),
             attempts: Attempts::default(),
@@ -151,10 +160,59 @@ impl Receipt {
         self.permitted = None;
         self.draw = 0;
         self.affinity = AffinityOutcome::NotAsked;
+        self.mcp = None;
+        self.claims = ClaimsNote::default();
         self.limit = None;
         self.verdict = Verdict::Undecided;
         self.status = 0;
         self.duration_us = 0;
+    }
+}
+
+/// What an MCP message said, as far as its class depends on it.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub struct McpNote {
+    /// Its era.
+    pub era: Era,
+    /// Whether fields and body were checked against each other.
+    pub verified: HeaderBody,
+    /// JSON-RPC method, cut to the bound of a [`ShortId`].
+    pub method: Option<ShortId>,
+    /// Tool, cut likewise.
+    pub tool: Option<ShortId>,
+}
+
+impl McpNote {
+    /// Takes down what matters.
+    pub fn new(facts: &McpFacts<'_>) -> Self {
+        Self {
+            era: facts.era,
+            verified: facts.verified,
+            method: facts.method.map(ShortId::new),
+            tool: facts.tool.map(ShortId::new),
+        }
+    }
+}
+
+/// What a token or a trusted hop vouched for, without texts.
+#[derive(Copy, Clone, Debug, Default, Eq, PartialEq)]
+pub struct ClaimsNote {
+    /// Consent to a transfer.
+    pub consent: Option<Vouched>,
+    /// Safeguards for it.
+    pub safeguards: Option<Vouched>,
+    /// A class.
+    pub class: Option<DataClass>,
+}
+
+impl ClaimsNote {
+    /// Takes down what matters.
+    pub fn new(claims: &Claims<'_>) -> Self {
+        Self {
+            consent: claims.consent,
+            safeguards: claims.safeguards,
+            class: claims.class,
+        }
     }
 }
 

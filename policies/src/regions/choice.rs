@@ -183,7 +183,7 @@ impl Tried {
 pub struct Affinity(pub u64);
 
 /// What became of a session's pin.
-#[derive(Copy, Clone, Debug, Eq, PartialEq, Hash, Serialize)]
+#[derive(Copy, Clone, Debug, Eq, PartialEq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AffinityOutcome {
     /// There was none.

@@ -24,6 +24,7 @@ pub use compiled::{
 pub use failover::{FailoverPolicy, Phase, RegionHealth};
 pub(crate) use raw::{RawLatencyMatrix, RawRegionList, RawRegions, RawScoring, RawTrafficPolicy};
 pub use score::Terms;
+pub(crate) use select::{Again, choose_again};
 pub use select::{select, terms};
 
 #[cfg(test)]

@@ -79,6 +79,44 @@ pub fn select(
     })
 }
 
+/// Chooses again among regions that look as `look` says, with the draw of a
+/// recorded decision. `None` where nothing can serve. A session that was kept
+/// in `again.pin` stays there, if law and route allow it. Fills `candidates`
+/// as [`select`] does.
+pub(crate) fn choose_again(
+    snapshot: &Snapshot,
+    facts: (&Permitted, &Location),
+    again: &Again<'_>,
+    candidates: &mut Vec<Candidate>,
+) -> Option<RegionIndex> {
+    let scale = Scale::new(snapshot, facts, again.draw);
+    let look = again.look;
+    let mut top = Top::default();
+    candidates.clear();
+    let regions = (0u16..).map(RegionIndex).zip(&snapshot.regions.hot);
+    let weighed = regions.map(|(at, hot)| scale.weigh(at, hot, || Some(look(at))));
+    candidates.extend(weighed.map(|candidate| top.note(candidate)));
+    let permitted = scale.permitted;
+    let pin = again
+        .pin
+        .filter(|at| permitted.allows(*at) && permitted.in_route(*at));
+    if let Some(region) = pin {
+        clear(candidates, region);
+        return Some(region);
+    }
+    scale.best(candidates, &top)
+}
+
+/// What a recorded choice depended on, beside facts and law.
+pub(crate) struct Again<'a> {
+    /// Its draw.
+    pub(crate) draw: u64,
+    /// The region that its session was kept in.
+    pub(crate) pin: Option<RegionIndex>,
+    /// What a region looked like, and what took it out for its state.
+    pub(crate) look: &'a dyn Fn(RegionIndex) -> (Seen, Option<Removal>),
+}
+
 /// The terms of a candidate's score, from what was seen of its region; zeros
 /// where nothing was weighed. With the snapshot, permit and location of its
 /// decision they are those that it was weighed with.

@@ -1,6 +1,6 @@
 //! Which class a request's data has: the strictest that anything says.
 
-use meridian_wire::Known;
+use meridian_wire::{Known, RequestHead};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -87,7 +87,7 @@ pub fn classify(snapshot: &Snapshot, route: &Route, facts: &Facts<'_>) -> Classi
         by: ClassSource::Default,
     });
     let stricter = strictest([
-        (by_header(facts), ClassSource::Header),
+        (header_class(facts.head), ClassSource::Header),
         (facts.claims.class, ClassSource::Token),
     ]);
     stricter
@@ -109,8 +109,8 @@ fn strictest<const N: usize>(said: [(Option<DataClass>, ClassSource); N]) -> Opt
 
 /// The strictest of all lines; anything that is not the name of a class is
 /// `tier_1_pii`.
-fn by_header(facts: &Facts<'_>) -> Option<DataClass> {
-    if !facts.head.has(Known::XDataClass) {
+pub(crate) fn header_class(head: &RequestHead) -> Option<DataClass> {
+    if !head.has(Known::XDataClass) {
         return None;
     }
     let read = |value: &[u8]| {
@@ -118,7 +118,7 @@ fn by_header(facts: &Facts<'_>) -> Option<DataClass> {
         text.and_then(DataClass::parse)
             .unwrap_or(DataClass::Tier1Pii)
     };
-    facts.head.all(Known::XDataClass).map(read).max()
+    head.all(Known::XDataClass).map(read).max()
 }
 
 impl CompiledClassify {

@@ -22,7 +22,7 @@ mod transfer;
 pub(crate) use build::compile;
 pub use class::DataClass;
 pub use classify::{ClassSource, Classified, classify};
-pub(crate) use classify::{CompiledClassify, compile_classify};
+pub(crate) use classify::{CompiledClassify, compile_classify, header_class};
 pub(crate) use compiled::CompiledResidency;
 pub use compiled::{CrossBorder, Encryption, Jurisdiction, Storage};
 pub(crate) use countries::CountrySet;
