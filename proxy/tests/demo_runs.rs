@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
-use support::{Demo, alive, ask, meridian, ran, until};
+use support::{Demo, alive, ask, copy, meridian, ran, repository, run, until};
 
 const SECRET: &str = "x-data-class: tier_1_pii";
 
@@ -340,4 +340,87 @@ fn explain_agrees_with_the_running_demo() {
     let checked = support::run(&["check", "--config", &config]);
     assert_eq!(checked.code, Some(0), "{}", checked.err);
     assert_eq!(ask(demo.address("admin"), "GET", "/livez", &[]).status, 200);
+}
+
+#[test]
+fn recorded_decisions_are_replayed_and_held_against_other_policies() {
+    let demo = Demo::start_in(|dir| {
+        let shipped = repository().join("conf/demo/meridian.yaml");
+        let text = std::fs::read_to_string(shipped).unwrap();
+        let recording = "recording: { file: decisions.jsonl }\n";
+        std::fs::write(dir.join("meridian.yaml"), format!("{text}{recording}")).unwrap();
+    });
+    for address in [
+        "91.64.0.1",
+        "8.8.8.8",
+        "203.116.1.1",
+        "49.36.0.1",
+        "177.0.0.1",
+    ] {
+        for class in ["tier_1_pii", "tier_2_personal", "tier_4_public"] {
+            let class = format!("x-data-class: {class}");
+            demo.get("/v3/echo?a=b", &[&from(address), &class]);
+        }
+    }
+    demo.get("/v3/echo?q=1%27%20OR%20%271%27=%271", &[]);
+    let file = demo.dir.join("decisions.jsonl");
+    until("16 decisions are on disk", || {
+        let text = std::fs::read_to_string(&file).ok()?;
+        (text.lines().count() == 16).then_some(())
+    });
+    let config = demo.dir.join("meridian.yaml").display().to_string();
+    let receipts = file.display().to_string();
+
+    let replayed = run(&["replay", &receipts, "--config", &config, "--json"]);
+    assert_eq!(replayed.code, Some(0), "{}{}", replayed.out, replayed.err);
+    assert_eq!(replayed.json()["same"], 15, "{}", replayed.out);
+    assert_eq!(replayed.json()["different"], 0);
+
+    // Without the European backend its clients move, or are refused.
+    let other = demo.dir.join("other");
+    copy(&demo.dir.join("policies"), &other);
+    let regions = std::fs::read_to_string(other.join("regions.yaml")).unwrap();
+    let europe = regions.find("- id: europe-west1").unwrap();
+    let endpoints = europe + regions[europe..].find("endpoints:").unwrap();
+    let end = endpoints + regions[endpoints..].find('\n').unwrap();
+    let without = format!("{}endpoints: []{}", &regions[..endpoints], &regions[end..]);
+    std::fs::write(other.join("regions.yaml"), without).unwrap();
+    let folder = other.display().to_string();
+    let diff = |more: &[&str]| {
+        let common = [
+            "diff",
+            &folder,
+            "--receipts",
+            &receipts,
+            "--config",
+            &config,
+            "--json",
+        ];
+        run(&[&common, more].concat())
+    };
+    let told = diff(&[]);
+    assert_eq!(told.code, Some(0), "{}{}", told.out, told.err);
+    let report = &told.json()["report"];
+    assert_eq!(report["compared"], 15);
+    assert!(report["newly_refused"].as_u64().unwrap() >= 1, "{report}");
+    assert!(report["moved"].as_u64().unwrap() >= 1, "{report}");
+    assert_eq!(diff(&["--newly-refused", "0%"]).code, Some(1));
+    assert_eq!(diff(&["--newly-refused", "nonsense"]).code, Some(2));
+
+    // A forged record is found.
+    let text = std::fs::read_to_string(&file).unwrap();
+    let forged = demo.dir.join("forged.jsonl");
+    let moved = text.replacen(
+        "\"region\":\"europe-west1\"",
+        "\"region\":\"us-central1\"",
+        1,
+    );
+    std::fs::write(&forged, moved).unwrap();
+    let replayed = run(&["replay", &forged.display().to_string(), "--config", &config]);
+    assert_eq!(replayed.code, Some(1), "{}", replayed.out);
+    assert!(
+        replayed.out.contains("first difference: "),
+        "{}",
+        replayed.out
+    );
 }

@@ -27,6 +27,21 @@ pub struct Diff<'a> {
     report: DiffReport,
 }
 
+/// How a decision compares with the recorded one.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Same region, same answer, same refusal.
+    Same,
+    /// Served by another region.
+    Moved,
+    /// Served so far, refused then.
+    NewlyRefused,
+    /// Refused so far, served then.
+    NewlyAllowed,
+    /// Answered or refused otherwise.
+    Otherwise,
+}
+
 /// What would change.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct DiffReport {
@@ -128,36 +143,26 @@ impl<'a> Diff<'a> {
 
     fn compare(&mut self, recorded: &Recorded, then: &Decided) {
         let report = &mut self.report;
-        match (&recorded.region, &then.decision) {
-            (Some(was), Decision::Forward(is)) if was == is => report.same += 1,
-            (Some(was), Decision::Forward(is)) => {
+        let change = Change::of(recorded, then);
+        match change {
+            Change::Same => report.same += 1,
+            Change::Moved => {
                 report.moved += 1;
-                let pair = format!("{was} -> {is}");
-                let known = report.moved_by_pair.contains_key(&pair);
-                if known || report.moved_by_pair.len() < PAIRS_MAX {
-                    *report.moved_by_pair.entry(pair).or_default() += 1;
+                report.pair(recorded, then);
+            }
+            Change::NewlyRefused => {
+                report.newly_refused += 1;
+                if let Decision::Refuse(reason) = then.decision {
+                    *report.newly_refused_by.entry(reason.name()).or_default() += 1;
                 }
             }
-            (Some(_), Decision::Refuse(reason)) => {
-                report.newly_refused += 1;
-                *report.newly_refused_by.entry(reason.name()).or_default() += 1;
-            }
-            (None, Decision::Forward(_)) => report.newly_allowed += 1,
-            (None, Decision::Refuse(reason)) if is_reason(recorded, *reason) => report.same += 1,
-            (None, Decision::Answer(_)) if recorded.verdict == "answer" => report.same += 1,
-            (Some(_), Decision::Answer(_)) | (None, Decision::Refuse(_) | Decision::Answer(_)) => {
-                report.otherwise += 1;
-            }
+            Change::NewlyAllowed => report.newly_allowed += 1,
+            Change::Otherwise => report.otherwise += 1,
         }
         if then.crosses_border && recorded.region.is_some() && !recorded.crossed_border {
             report.leaves_jurisdiction += 1;
         }
-        let moved =
-            matches!(&then.decision, Decision::Forward(is) if recorded.region.as_ref() == Some(is));
-        let as_before = moved
-            || matches!(then.decision, Decision::Refuse(reason) if is_reason(recorded, reason))
-            || matches!(then.decision, Decision::Answer(_)) && recorded.verdict == "answer";
-        if !as_before {
+        if change != Change::Same {
             self.example(recorded, &then.decision.describe());
         }
     }
@@ -172,11 +177,47 @@ impl<'a> Diff<'a> {
     }
 }
 
-fn is_reason(recorded: &Recorded, reason: RejectReason) -> bool {
-    recorded.reason.as_deref() == Some(reason.name())
+impl Change {
+    /// How a decision compares with the recorded one.
+    pub fn of(recorded: &Recorded, then: &Decided) -> Self {
+        let refused_so = |reason: RejectReason| recorded.reason.as_deref() == Some(reason.name());
+        match (&recorded.region, &then.decision) {
+            (Some(was), Decision::Forward(is)) if was == is => Self::Same,
+            (Some(_), Decision::Forward(_)) => Self::Moved,
+            (Some(_), Decision::Refuse(_)) => Self::NewlyRefused,
+            (None, Decision::Forward(_)) => Self::NewlyAllowed,
+            (None, Decision::Refuse(reason)) if refused_so(*reason) => Self::Same,
+            (None, Decision::Answer(_)) if recorded.verdict == "answer" => Self::Same,
+            (Some(_), Decision::Answer(_)) | (None, Decision::Refuse(_) | Decision::Answer(_)) => {
+                Self::Otherwise
+            }
+        }
+    }
+
+    /// Stable name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Same => "same",
+            Self::Moved => "moved",
+            Self::NewlyRefused => "newly_refused",
+            Self::NewlyAllowed => "newly_allowed",
+            Self::Otherwise => "otherwise",
+        }
+    }
 }
 
 impl DiffReport {
+    fn pair(&mut self, recorded: &Recorded, then: &Decided) {
+        let (Some(was), Decision::Forward(is)) = (&recorded.region, &then.decision) else {
+            return;
+        };
+        let pair = format!("{was} -> {is}");
+        let pairs = &mut self.moved_by_pair;
+        if pairs.contains_key(&pair) || pairs.len() < PAIRS_MAX {
+            *pairs.entry(pair).or_default() += 1;
+        }
+    }
+
     /// The thresholds that this exceeds. Without a request to compare, none.
     pub fn exceeded(&self, thresholds: &Thresholds) -> Vec<Exceeded> {
         let one = |threshold, count: u64, allowed: Option<f64>| {

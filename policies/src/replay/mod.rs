@@ -14,7 +14,7 @@ mod recorded;
 
 pub use compare::{Difference, replay};
 pub use decide::{Decided, Decision, Unchecked, decide_again};
-pub use diff::{Diff, DiffReport, Exceeded, Thresholds};
+pub use diff::{Change, Diff, DiffReport, Exceeded, Thresholds};
 pub use recorded::{
     Asked, RECORD_MAX, Recorded, RecordedCandidate, RecordedClaims, RecordedLocation, RecordedMcp,
     RecordedRequest,

@@ -9,11 +9,14 @@ mod ask;
 mod check;
 #[cfg(feature = "demo")]
 mod demo;
+mod diff;
 mod explain;
 mod geo;
 mod output;
 mod papers;
+mod records;
 mod region;
+mod replay;
 mod run;
 mod start;
 
@@ -50,6 +53,12 @@ enum Verb {
     /// Say what an idle, healthy edge would decide for a request, and why
     #[command(after_help = explain::EXAMPLES)]
     Explain(explain::ExplainArgs),
+    /// Decide recorded requests again and compare
+    #[command(after_help = replay::EXAMPLES)]
+    Replay(replay::ReplayArgs),
+    /// Say what other policies would have done with recorded requests
+    #[command(after_help = diff::EXAMPLES)]
+    Diff(diff::DiffArgs),
     /// Ask the geo data
     #[command(subcommand)]
     Geo(geo::GeoVerb),
@@ -101,6 +110,8 @@ pub fn main() -> ExitCode {
         Verb::Run(args) => run::run(&args),
         Verb::Check(args) => check::check(&args),
         Verb::Explain(args) => explain::explain(&args),
+        Verb::Replay(args) => replay::replay(&args),
+        Verb::Diff(args) => diff::diff(&args),
         Verb::Geo(verb) => geo::geo(&verb),
         Verb::Region(verb) => region::region(&verb),
         #[cfg(feature = "demo")]
@@ -137,6 +148,8 @@ mod tests {
             "run",
             "check",
             "explain",
+            "replay",
+            "diff",
             "geo lookup",
             "region drain",
             "region force",
@@ -159,7 +172,7 @@ mod tests {
             .get_subcommands()
             .filter(|verb| !verb.is_hide_set())
             .count();
-        assert_eq!(listed, if cfg!(feature = "demo") { 8 } else { 7 });
+        assert_eq!(listed, if cfg!(feature = "demo") { 10 } else { 9 });
     }
 
     #[test]

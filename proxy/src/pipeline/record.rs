@@ -8,8 +8,8 @@ use meridian_policies::limits::Quota;
 use meridian_policies::regions::{Candidate, Choice};
 use meridian_policies::residency::Permitted;
 use meridian_policies::{
-    AttemptOutcome, DataClass, EndpointIndex, Facts, Receipt, RegionIndex, RejectReason,
-    RouteIndex, RuleFamily, ShortId, Tick, Verdict,
+    AttemptOutcome, ClaimsNote, DataClass, EndpointIndex, Facts, McpNote, Receipt, RegionIndex,
+    RejectReason, RouteIndex, RuleFamily, ShortId, Tick, Verdict,
 };
 use meridian_wire::{Known, RequestHead, ResponseHead};
 
@@ -109,6 +109,8 @@ impl<'a> Record<'a> {
             self.receipt.rules.add(RuleFamily::Waf, rule.as_str());
         }
         self.receipt.method = facts.head.method();
+        self.receipt.mcp = facts.mcp.as_ref().map(McpNote::new);
+        self.receipt.claims = ClaimsNote::new(&facts.claims);
         self.receipt.classified = findings.class;
         self.receipt.limit = findings.limit;
         self.quota = findings.quota;

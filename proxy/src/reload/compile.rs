@@ -1,7 +1,7 @@
 //! One attempt at a generation: policies, databases, locator, rules, view.
 
 use std::cell::RefCell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use meridian_geo::{Embedded, Locator};
 use meridian_policies::{Diagnostic, EdgePlace, References, Snapshot, SourceFile, State};
@@ -168,5 +168,31 @@ fn misfit(settings: &Settings, message: String) -> Diagnostic {
         message,
         help: None,
         frame: String::new(),
+    }
+}
+
+/// What comes of a folder of policies that is not meant to be live.
+pub enum Candidate {
+    /// It is the set that was known.
+    Same,
+    /// It compiles; its fingerprint.
+    Good(u64, Box<Snapshot>),
+    /// It does not.
+    Faulty(u64, Vec<Diagnostic>),
+}
+
+/// Reads and compiles a folder of policies for an edge in `region`, unless it
+/// still is the set of the fingerprint `known`.
+pub fn candidate(folder: &Path, region: &str, known: Option<u64>) -> Candidate {
+    let read = policies(folder);
+    let print = read.as_deref().map_or(0, fingerprint_all);
+    if known == Some(print) {
+        return Candidate::Same;
+    }
+    let around = Surroundings::of(&folder.join("policies"));
+    let place = EdgePlace { region };
+    match read.and_then(|sources| Snapshot::compile(&sources, &around.references(), &place)) {
+        Ok(snapshot) => Candidate::Good(print, Box::new(snapshot)),
+        Err(faults) => Candidate::Faulty(print, faults),
     }
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use meridian_policies::{Diagnostic, State};
 
+pub use self::compile::{Candidate, candidate};
 use self::compile::{Frame, attempt};
 use self::databases::InUse;
 use self::log::Turn;
@@ -108,6 +109,13 @@ pub fn reload(edge: &Edge) -> Outcome {
                 Outcome::Rejected(kept)
             }
         }
+        Ok(loaded) if let Some(fault) = objection(edge, &loaded.generation) => {
+            turn.tried = loaded.seen;
+            turn.databases = before;
+            let faults = vec![fault];
+            edge.reloads.rejected(&faults);
+            Outcome::Rejected(faults)
+        }
         Ok(loaded) => {
             let kept = loaded.complaints();
             let generation = loaded.generation.number;
@@ -134,6 +142,23 @@ pub fn reload(edge: &Edge) -> Outcome {
             Outcome::Rejected(failed.faults)
         }
     }
+}
+
+/// What the guard has against a generation.
+fn objection(edge: &Edge, generation: &Generation) -> Option<Diagnostic> {
+    let recorder = edge.telemetry.recorder()?;
+    let said = recorder.objection(&generation.snapshot)?;
+    Some(Diagnostic {
+        path: edge.settings.policies.display().to_string(),
+        line: 0,
+        column: 0,
+        message: format!("recording.guard refuses the change: {said}"),
+        help: Some(
+            "see it whole with `meridian diff`; if it is meant, change less at once, or raise the share and restart"
+                .to_owned(),
+        ),
+        frame: String::new(),
+    })
 }
 
 /// Whether the databases in use are still the very same.

@@ -336,3 +336,51 @@ fn a_database_is_swapped_for_a_better_one_and_kept_before_a_worse_one() {
     assert_eq!(country(), "NL");
     assert!(edge.reloads.standing().is_none());
 }
+
+#[test]
+fn a_guard_keeps_a_change_from_going_live_and_says_by_how_much() {
+    let home = Home::new();
+    let guarded =
+        format!("{STATIC}recording: {{ guard: {{ requests: 10, newly_refused: 10% }} }}\n");
+    fs::write(home.path("meridian.yaml"), guarded).unwrap();
+    let with_route = |more: &str| {
+        format!(
+            "{}routes: [{{ id: all, path: /* }}]\n{more}",
+            regions("127.0.0.1:1001")
+        )
+    };
+    home.write(&with_route(""));
+    let edge = home.edge();
+    let live = edge.generation();
+    let head = crate::telemetry::testing::head("/v3/echo", &[]);
+    for _ in 0..10 {
+        let outcome = crate::telemetry::Outcome {
+            region: Some(meridian_policies::RegionIndex(0)),
+            endpoint: Some(meridian_policies::EndpointIndex(0)),
+            ..crate::telemetry::testing::outcome(&live, &head)
+        };
+        let receipt = meridian_policies::Receipt {
+            route: Some(meridian_policies::RouteIndex(0)),
+            verdict: meridian_policies::Verdict::Forward {
+                region: meridian_policies::RegionIndex(0),
+            },
+            ..meridian_policies::Receipt::new()
+        };
+        edge.telemetry.finish(&outcome, Box::new(receipt));
+    }
+    home.write(&with_route(
+        "access: { requests: [{ deny: { id: all, paths: ['/v3/*'] } }] }\n",
+    ));
+    let Outcome::Rejected(faults) = reload(&edge) else {
+        panic!("the guard let it pass");
+    };
+    assert!(
+        faults[0].message.contains("newly_refused: 10 of 10"),
+        "{}",
+        faults[0].message
+    );
+    assert_eq!(edge.generation().number, 1);
+    assert!(edge.reloads.standing().is_some());
+    home.write(&with_route("access: { default: allow }\n"));
+    assert!(matches!(reload(&edge), Outcome::Live { generation: 2, .. }));
+}

@@ -8,6 +8,7 @@ use std::path::Path;
 use meridian_wire::HeadLimits;
 
 use super::raw::{self, AdminAddress, Protocol};
+use super::recording;
 use super::references::{Surroundings, beside, folder};
 use super::values::{Filled, OnOff, Positive};
 use super::{
@@ -32,7 +33,10 @@ pub(super) fn settings(raw: raw::File, path: &Path, around: &Surroundings<'_>) -
         policies: beside(base, &raw.policies.0),
         state_file: raw.state.map(|path| beside(base, &path.0)),
         geo: geo(&raw.geo, base),
-        telemetry: telemetry(raw.telemetry, base),
+        telemetry: TelemetrySettings {
+            recording: raw.recording.map(|raw| recording::compile(raw, base)),
+            ..telemetry(raw.telemetry, base)
+        },
         limits: limits(&raw.limits),
         timeouts: timeouts(&raw.timeouts),
     }
@@ -106,6 +110,7 @@ fn telemetry(telemetry: raw::Telemetry, base: &Path) -> TelemetrySettings {
         sample: telemetry.sample.0.into_iter().map(sample).collect(),
         receipts: size(telemetry.receipts.0),
         metrics: switch(telemetry.metrics),
+        recording: None,
     }
 }
 

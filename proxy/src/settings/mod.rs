@@ -8,6 +8,7 @@
 mod compile;
 mod descriptors;
 mod raw;
+mod recording;
 mod references;
 mod tls;
 mod values;
@@ -23,6 +24,7 @@ use meridian_policies::{Diagnostic, SourceFile};
 use meridian_wire::HeadLimits;
 
 pub use descriptors::{DESCRIPTORS_KEPT_BACK, raise_descriptor_limit};
+pub use recording::{GuardSettings, RecordingSettings, percent};
 pub use references::{READ_MAX, Surroundings, read_text, unreadable};
 pub use tls::{ClientAuth, Tickets, TlsFiles, TlsSettings, TlsVersion};
 
@@ -143,6 +145,8 @@ pub struct TelemetrySettings {
     pub receipts: usize,
     /// Off: `/metrics` answers 404 and nothing is counted per request.
     pub metrics: Switch,
+    /// Decisions in full; `None`: not recorded.
+    pub recording: Option<RecordingSettings>,
 }
 
 /// Where the access log goes.

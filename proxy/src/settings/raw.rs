@@ -38,6 +38,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) telemetry: Telemetry,
     #[serde(default)]
+    pub(super) recording: Option<super::recording::Raw>,
+    #[serde(default)]
     pub(super) limits: Limits,
     #[serde(default)]
     pub(super) timeouts: Timeouts,

@@ -15,6 +15,7 @@ mod json;
 pub mod labels;
 mod log;
 mod outcome;
+mod recorder;
 mod regions;
 mod ring;
 mod scrape;
@@ -27,6 +28,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use meridian_policies::replay::Asked;
 use meridian_policies::{Receipt, RegionIndex, RejectReason};
 use meridian_wire::Method;
 
@@ -38,6 +40,7 @@ pub use self::labels::{
 };
 use self::log::Log;
 pub use self::outcome::{End, ExpiredDeadline, Outcome, Shape, Transport};
+pub use self::recorder::{Agreement, RecordCounts, Recorder};
 use self::regions::{Cells, Count, Crossing, Regions};
 use self::ring::Ring;
 pub use self::scrape::Scrape;
@@ -64,6 +67,7 @@ pub struct Telemetry {
     limited: AtomicU64,
     log: Option<Log>,
     ring: Ring<Receipt>,
+    recorder: Option<Recorder>,
     /// Generations that receipts may refer to; newest last.
     history: Mutex<Vec<Arc<Generation>>>,
 }
@@ -114,8 +118,17 @@ impl Telemetry {
             limited: AtomicU64::new(0),
             log: Log::start(settings, shards)?,
             ring: Ring::new(settings.receipts),
+            recorder: match &settings.recording {
+                Some(recording) => Some(Recorder::start(recording, edge_region)?),
+                None => None,
+            },
             history: Mutex::default(),
         })
+    }
+
+    /// Decisions in full, where they are wanted.
+    pub fn recorder(&self) -> Option<&Recorder> {
+        self.recorder.as_ref()
     }
 
     /// Whether metrics are wanted.
@@ -132,6 +145,13 @@ impl Telemetry {
         }
         if let Some(log) = &self.log {
             log.finish(shard, outcome);
+        }
+        if let Some(recorder) = &self.recorder {
+            let asked = Asked {
+                head: outcome.head,
+                peer: outcome.peer.ip(),
+            };
+            recorder.take(&outcome.generation.snapshot, &receipt, asked);
         }
         self.ring.put(receipt)
     }
@@ -262,6 +282,9 @@ impl Telemetry {
     /// Waits until the access log is written, two seconds at most: for the
     /// end of the process.
     pub fn flush(&self) {
+        if let Some(recorder) = &self.recorder {
+            let _ = recorder.flush(FLUSH_MAX);
+        }
         if let Some(log) = &self.log {
             // What a standing disk has not taken by then is lost.
             let _ = log.flush(FLUSH_MAX);
@@ -331,6 +354,6 @@ fn shard_of_this_thread() -> usize {
 }
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

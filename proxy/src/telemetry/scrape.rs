@@ -14,7 +14,7 @@ use super::labels::{
     CloseReason, ConnectResult, DropReason, HandshakeFailure, MethodLabel, Protocol, RetryReason,
 };
 use super::regions::Cells;
-use super::{DecisionCells, Telemetry, counts::Counts, status};
+use super::{DecisionCells, Recorder, Telemetry, counts::Counts, status};
 use crate::edge::{Edge, Generation};
 use crate::server::tls::CertificateStatus;
 
@@ -302,6 +302,9 @@ impl Telemetry {
             "Receipts kept.",
             vec![(Vec::new(), slots)],
         );
+        if let Some(recorder) = &self.recorder {
+            recorded(out, recorder);
+        }
         if let Some(log) = &self.log {
             let dropped = DropReason::ALL
                 .iter()
@@ -330,6 +333,38 @@ fn exemplars(out: &mut Exposition, name: &'static str, region: &str, cells: &Cel
                 told,
             });
         }
+    }
+}
+
+/// What is recorded, and how the shadow agrees.
+fn recorded(out: &mut Exposition, recorder: &Recorder) {
+    let counts = recorder.counts();
+    let samples = [
+        ("written", counts.written),
+        ("queue_full", counts.queue),
+        ("disk", counts.disk),
+    ];
+    out.counter(
+        "meridian_recorded_decisions",
+        "Decisions in full: written to the file, or lost to a full queue or the disk.",
+        samples
+            .map(|(result, count)| (vec![label("result", result)], count))
+            .into(),
+    );
+    if let Some(agreement) = recorder.agreement() {
+        let decisions = agreement.decisions.into_iter();
+        out.counter(
+            "meridian_shadow_decisions",
+            "What the shadow policies would have done with what the live ones decided.",
+            decisions
+                .map(|(result, count)| (vec![label("result", result)], count))
+                .collect(),
+        );
+        out.gauge(
+            "meridian_shadow_faulty",
+            "1: the shadow's folder holds a newer set with a fault.",
+            vec![(Vec::new(), f64::from(u8::from(agreement.faulty)))],
+        );
     }
 }
 

@@ -65,6 +65,7 @@ pub(crate) fn settings() -> TelemetrySettings {
         sample: Vec::new(),
         receipts: 8,
         metrics: Switch::On,
+        recording: None,
     }
 }
 

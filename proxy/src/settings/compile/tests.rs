@@ -61,6 +61,29 @@ fn a_small_file_gets_the_stated_defaults() {
 }
 
 #[test]
+fn recording_is_off_until_it_is_written() {
+    assert_eq!(parse(SMALL).unwrap().telemetry.recording, None);
+    let text = format!(
+        "{SMALL}recording: {{ file: d.jsonl, one_in: 10, rotate: 1MiB, keep: 2, shadow: next/,\n  guard: {{ requests: 50, moved: 20%, leaves_jurisdiction: 0% }} }}\n"
+    );
+    let recording = parse(&text).unwrap().telemetry.recording.unwrap();
+    assert_eq!(recording.file, Some(PathBuf::from("conf/d.jsonl")));
+    assert_eq!(recording.shadow, Some(PathBuf::from("conf/next/")));
+    assert_eq!(
+        (recording.one_in.get(), recording.rotate, recording.keep),
+        (10, 1 << 20, 2)
+    );
+    let guard = recording.guard.unwrap();
+    assert_eq!(guard.requests, 50);
+    assert_eq!(guard.thresholds.moved, Some(0.2));
+    assert_eq!(guard.thresholds.leaves_jurisdiction, Some(0.0));
+    assert_eq!(guard.thresholds.newly_refused, None);
+    let (line, message) = fault(&format!("{SMALL}recording: {{ guard: {{ moved: 5 }} }}\n"));
+    assert_eq!(line, 4);
+    assert!(message.contains("write for example 5%"), "{message}");
+}
+
+#[test]
 fn relative_paths_are_relative_to_the_file_and_others_stay() {
     let text = format!(
         "{SMALL}policies: rules\nstate_file: state.json\nadmin: {{ address: \"unix:admin.sock\" }}\n\
