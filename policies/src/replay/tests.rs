@@ -42,6 +42,7 @@ fn record(world: &World, country: &str, class: &str) -> Recorded {
                 permitted: &permitted,
                 tried: &tried,
                 affinity: world.pin,
+                route: at,
                 now: world.now,
                 draw: world.draw,
             };
