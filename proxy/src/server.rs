@@ -194,14 +194,11 @@ fn spawn_admin(
     let thread = std::thread::Builder::new()
         .name("admin".to_owned())
         .spawn(move || {
-            let stop = wait_stopped(Arc::clone(&edge));
+            let of = Arc::clone(&edge);
+            let stop = async move { of.lifecycle.wait_stopped_or_succeeded().await };
             runtime.block_on(crate::admin::serve(edge, listener, stop));
         })?;
     Ok(Some(thread))
-}
-
-async fn wait_stopped(edge: Arc<Edge>) {
-    edge.lifecycle.wait_stopped().await;
 }
 
 /// Decides when pingora stops: never by itself.

@@ -86,7 +86,9 @@ fn ready(edge: &Edge, caller: Caller) -> Response<Body> {
     let phase = edge.lifecycle.phase();
     let status = match phase {
         Phase::Serving => StatusCode::OK,
-        Phase::Starting | Phase::Draining | Phase::Stopped => StatusCode::SERVICE_UNAVAILABLE,
+        Phase::Starting | Phase::Leaving | Phase::Draining | Phase::Stopped => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
     };
     let value = match caller {
         Caller::Probe => json!({ "phase": phase.as_str() }),
@@ -120,6 +122,8 @@ fn ready_detail(edge: &Edge, phase: Phase) -> Value {
     json!({
         "ready": phase == Phase::Serving,
         "phase": phase.as_str(),
+        "pid": std::process::id(),
+        "version": env!("CARGO_PKG_VERSION"),
         "region": edge.settings.edge_region,
         "generation": generation.number,
         "loaded_at": telemetry::rfc3339(generation.loaded_unix_ms),

@@ -16,8 +16,9 @@ use serde_json::Value;
 use super::{ConfigArg, output};
 use crate::settings::{AdminBind, Secret, Settings};
 
-/// For the connection, and for each read and write.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// For the connection, and for each read and write. A reload may have much to
+/// compile.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Bytes of an answer.
 const ANSWER_MAX: u64 = 64 * 1024 * 1024;
@@ -45,6 +46,15 @@ pub(super) struct Told {
 }
 
 impl Told {
+    /// The same, with a refusal of the admin side itself (a wrong token) as a
+    /// fault.
+    pub(super) fn admitted(self) -> anyhow::Result<Self> {
+        match self.body.get("reason").and_then(Value::as_str) {
+            Some(reason) => bail!("refused ({reason}): {}", self.refusal().unwrap_or_default()),
+            None => Ok(self),
+        }
+    }
+
     /// Why it did not do what was asked; `None`: it did.
     pub(super) fn refusal(&self) -> Option<String> {
         if self.status < 400 {

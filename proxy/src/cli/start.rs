@@ -40,6 +40,7 @@ pub(super) enum StartError {
 pub(super) fn edge(mut settings: Settings) -> Result<Started, StartError> {
     let lowered = settings.fit_descriptors(raise_descriptor_limit());
     let tls = Tls::load(&settings).map_err(StartError::Files)?;
+    let delay = settings.timeouts.drain_delay;
     let clock = Clock::start();
     let state = State::new();
     let (generation, reloads) =
@@ -63,7 +64,7 @@ pub(super) fn edge(mut settings: Settings) -> Result<Started, StartError> {
         connections: Connections::new(),
         telemetry,
         clock,
-        lifecycle: Lifecycle::new(),
+        lifecycle: Lifecycle::new().leaving_for(delay),
         reloads,
     });
     let watcher = Watcher::start(edge.clone(), Pace::default(), report())

@@ -142,9 +142,14 @@ async fn wait(
     };
     deadline.arm(edge.clock.tick() + patience);
     poll_fn(|cx| {
-        if edge.lifecycle.draining() {
+        if edge.lifecycle.cutting() {
+            return Poll::Ready(Err(CloseReason::Drained));
+        }
+        // After a hand-over nothing hurries: the next request is answered, and
+        // told that it is the last.
+        if edge.lifecycle.draining() && !edge.lifecycle.handed_over() {
             // A new connection has its first request on the way, most likely.
-            if served > 0 || edge.lifecycle.cutting() {
+            if served > 0 {
                 return Poll::Ready(Err(CloseReason::Drained));
             }
             deadline.arm_sooner(edge.clock.tick() + FIRST_AT_DRAIN);

@@ -5,6 +5,7 @@ mod tls;
 
 use std::path::Path;
 
+use meridian_policies::yaml::Span;
 use meridian_wire::HeadLimits;
 
 use super::raw::{self, AdminAddress, Protocol};
@@ -158,6 +159,7 @@ fn timeouts(raw: &raw::Timeouts) -> Timeouts {
         connect: or(raw.connect, plain.connect),
         first_byte: or(raw.first_byte, plain.first_byte),
         total: raw.total.map(|Positive(d)| d).or(plain.total),
+        drain_delay: raw.drain_delay.map_or(plain.drain_delay, |Span(d)| d),
         drain: or(raw.drain, plain.drain),
         upstream_idle: or(raw.upstream_idle, plain.upstream_idle),
     }

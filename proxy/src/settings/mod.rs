@@ -201,7 +201,7 @@ impl Default for ProcessLimits {
     }
 }
 
-/// Deadlines of the process. None is 0.
+/// Deadlines of the process. None but `drain_delay` is 0.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
 pub struct Timeouts {
     /// From accept to a finished TLS handshake.
@@ -220,7 +220,9 @@ pub struct Timeouts {
     pub first_byte: Duration,
     /// A whole exchange; `None`: as long as it takes.
     pub total: Option<Duration>,
-    /// From the signal to stop until what is left is cut.
+    /// From failing readiness until the listeners stop; 0: at once.
+    pub drain_delay: Duration,
+    /// From the listeners' stop until what is left is cut.
     pub drain: Duration,
     /// An idle connection to an endpoint.
     pub upstream_idle: Duration,
@@ -237,6 +239,7 @@ impl Default for Timeouts {
             connect: Duration::from_secs(2),
             first_byte: Duration::from_secs(30),
             total: None,
+            drain_delay: Duration::ZERO,
             drain: Duration::from_mins(1),
             upstream_idle: Duration::from_secs(50),
         }

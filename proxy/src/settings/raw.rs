@@ -313,6 +313,7 @@ pub(super) struct Timeouts {
     pub(super) connect: Option<Positive>,
     pub(super) first_byte: Option<Positive>,
     pub(super) total: Option<Positive>,
+    pub(super) drain_delay: Option<Span>,
     pub(super) drain: Option<Positive>,
     pub(super) upstream_idle: Option<Positive>,
 }

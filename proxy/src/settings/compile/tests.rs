@@ -302,3 +302,17 @@ fn a_trusted_hop_is_a_network_or_one_address() {
         .collect();
     assert_eq!(hops, ["10.0.0.0/8", "192.0.2.1/32", "::1/128", "fd00::/8"]);
 }
+
+#[test]
+fn the_drain_delay_may_be_nothing_and_the_drain_may_not() {
+    let delay = |text: &str| parse(&format!("{SMALL}timeouts: {{ {text} }}\n"));
+    assert_eq!(
+        delay("drain_delay: 0s").unwrap().timeouts.drain_delay,
+        Duration::ZERO
+    );
+    assert_eq!(
+        delay("drain_delay: 5s").unwrap().timeouts.drain_delay,
+        Duration::from_secs(5)
+    );
+    assert!(delay("drain: 0s").is_err());
+}

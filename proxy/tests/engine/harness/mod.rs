@@ -237,6 +237,7 @@ fn edge(settings: Settings) -> Arc<Edge> {
         reload::first(&settings, &state, &clock).unwrap_or_else(|faults| panic!("{faults:?}"));
     let tls = Tls::load(&settings).unwrap_or_else(|faults| panic!("{faults:?}"));
     let telemetry = Telemetry::new(&settings.telemetry, &settings.edge_region).unwrap();
+    let lifecycle = Lifecycle::new().leaving_for(settings.timeouts.drain_delay);
     Arc::new(Edge {
         tls,
         settings,
@@ -247,7 +248,7 @@ fn edge(settings: Settings) -> Arc<Edge> {
         connections: Connections::new(),
         telemetry,
         clock,
-        lifecycle: Lifecycle::new(),
+        lifecycle,
         reloads,
     })
 }
