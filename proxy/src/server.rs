@@ -2,20 +2,24 @@
 //!
 //! Promises: every socket is bound before anything starts, so that a port in
 //! use is one clear error and port 0 can be read back; stopping waits for what
-//! is open, up to the drain bound. Refuses: pingora's own TLS, signals and
+//! is open, up to the drain bound; a successor takes the sockets over without
+//! a gap (`upgrade`). Refuses: pingora's own TLS, signals and
 //! retries of a bind.
 
 mod accept;
 mod app;
 mod health;
+mod supervisor;
 pub mod tls;
+pub mod upgrade;
 
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -29,12 +33,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::admin::AdminListener;
-use crate::edge::Edge;
+use crate::edge::{Edge, Phase};
 use crate::settings::{AdminBind, Listener, Settings};
 
 use self::app::{App, ListenerContext};
 pub use self::app::{Connections, Refused};
 pub use self::tls::Tls;
+use self::upgrade::{Giver, Named, Predecessor};
 
 /// Connections that may wait to be accepted; the kernel has its own bound.
 const BACKLOG: i32 = 65_535;
@@ -67,13 +72,28 @@ impl std::error::Error for BindError {}
 pub struct BoundSockets {
     listeners: Vec<(Listener, TcpListener)>,
     admin: Option<AdminListener>,
+    control: Option<UnixListener>,
+    predecessor: Option<Predecessor>,
 }
 
 impl BoundSockets {
     /// Binds all or nothing.
     pub fn bind(settings: &Settings) -> Result<Self, BindError> {
+        Self::bind_beside(settings, None)
+    }
+
+    /// The same; what a running process has already is taken from there.
+    pub fn bind_beside(
+        settings: &Settings,
+        mut predecessor: Option<&mut Predecessor>,
+    ) -> Result<Self, BindError> {
         let mut listeners = Vec::new();
-        for listener in &settings.listeners {
+        for (place, listener) in settings.listeners.iter().enumerate() {
+            let name = name_of(settings, place);
+            if let Some(socket) = predecessor.as_mut().and_then(|old| old.claim_tcp(&name)) {
+                listeners.push((listener.clone(), socket));
+                continue;
+            }
             let failed = |error| BindError {
                 what: listener.address.to_string(),
                 error,
@@ -84,10 +104,53 @@ impl BoundSockets {
             listeners.push((listener.clone(), socket));
         }
         let admin = match &settings.admin {
-            Some(admin) => Some(bind_admin(&admin.bind)?),
+            Some(admin) => Some(bind_admin(&admin.bind, predecessor.as_deref_mut())?),
             None => None,
         };
-        Ok(Self { listeners, admin })
+        let control = match &settings.upgrade {
+            Some(upgrade) => Some(bind_control(&upgrade.socket, predecessor.as_deref_mut())?),
+            None => None,
+        };
+        if let Some(predecessor) = predecessor {
+            predecessor.let_go();
+        }
+        Ok(Self {
+            listeners,
+            admin,
+            control,
+            predecessor: None,
+        })
+    }
+
+    /// The process whose sockets these were; it hears when they are served.
+    #[must_use]
+    pub fn after(mut self, predecessor: Option<Predecessor>) -> Self {
+        self.predecessor = predecessor;
+        self
+    }
+
+    /// What a successor gets; nothing without a control socket.
+    fn to_hand_over(&self, settings: &Settings) -> io::Result<Vec<Named>> {
+        let (Some(control), Some(upgrade)) = (&self.control, &settings.upgrade) else {
+            return Ok(Vec::new());
+        };
+        let named = |name: String, fd: OwnedFd| Named { name, fd };
+        let mut sockets = Vec::new();
+        for (place, (_, socket)) in self.listeners.iter().enumerate() {
+            sockets.push(named(name_of(settings, place), socket.try_clone()?.into()));
+        }
+        if let (Some(listener), Some(admin)) = (&self.admin, &settings.admin) {
+            let fd = match listener {
+                AdminListener::Tcp(socket) => socket.try_clone()?.into(),
+                AdminListener::Unix(socket) => socket.try_clone()?.into(),
+            };
+            sockets.push(named(name_of_admin(&admin.bind), fd));
+        }
+        sockets.push(named(
+            name_of_control(&upgrade.socket),
+            control.try_clone()?.into(),
+        ));
+        Ok(sockets)
     }
 
     /// Where each public listener really listens, in the order of the file.
@@ -107,9 +170,39 @@ impl BoundSockets {
     }
 }
 
-fn bind_admin(bind: &AdminBind) -> Result<AdminListener, BindError> {
+/// What a listener's socket is called between two processes: its address as
+/// the file has it, and which of those with the same (port 0) it is.
+fn name_of(settings: &Settings, place: usize) -> String {
+    let before = settings.listeners.get(..place).unwrap_or_default();
+    let Some(listener) = settings.listeners.get(place) else {
+        return String::new();
+    };
+    let address = listener.address;
+    let same = before.iter().filter(|other| other.address == address);
+    format!("tcp {address} #{}", same.count())
+}
+
+fn name_of_admin(bind: &AdminBind) -> String {
+    match bind {
+        AdminBind::Tcp(address) => format!("admin {address}"),
+        AdminBind::Unix(path) => format!("admin unix:{}", path.display()),
+    }
+}
+
+fn name_of_control(path: &Path) -> String {
+    format!("control {}", path.display())
+}
+
+fn bind_admin(
+    bind: &AdminBind,
+    predecessor: Option<&mut Predecessor>,
+) -> Result<AdminListener, BindError> {
+    let name = name_of_admin(bind);
     match bind {
         AdminBind::Tcp(address) => {
+            if let Some(socket) = predecessor.and_then(|old| old.claim_tcp(&name)) {
+                return Ok(AdminListener::Tcp(socket));
+            }
             let failed = |error| BindError {
                 what: format!("{address} (admin)"),
                 error,
@@ -118,15 +211,38 @@ fn bind_admin(bind: &AdminBind) -> Result<AdminListener, BindError> {
             socket.set_nonblocking(true).map_err(failed)?;
             Ok(AdminListener::Tcp(socket))
         }
-        AdminBind::Unix(path) => bind_unix(path),
+        AdminBind::Unix(path) => {
+            let taken = predecessor.and_then(|old| old.claim_unix(&name));
+            taken
+                .map_or_else(|| bind_unix(path), Ok)
+                .map(AdminListener::Unix)
+        }
     }
+}
+
+/// For this user alone. Who calls is checked as well.
+fn bind_control(
+    path: &Path,
+    predecessor: Option<&mut Predecessor>,
+) -> Result<UnixListener, BindError> {
+    let name = name_of_control(path);
+    if let Some(socket) = predecessor.and_then(|old| old.claim_unix(&name)) {
+        return Ok(socket);
+    }
+    let socket = bind_unix(path)?;
+    let own = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(path, own).map_err(|error| BindError {
+        what: path.display().to_string(),
+        error,
+    })?;
+    Ok(socket)
 }
 
 /// A socket file left behind by a process that is gone is replaced; one that
 /// answers is in use.
-fn bind_unix(path: &PathBuf) -> Result<AdminListener, BindError> {
+fn bind_unix(path: &Path) -> Result<UnixListener, BindError> {
     let failed = |error| BindError {
-        what: format!("{} (admin)", path.display()),
+        what: path.display().to_string(),
         error,
     };
     if path.exists() {
@@ -137,7 +253,7 @@ fn bind_unix(path: &PathBuf) -> Result<AdminListener, BindError> {
     }
     let socket = UnixListener::bind(path).map_err(failed)?;
     socket.set_nonblocking(true).map_err(failed)?;
-    Ok(AdminListener::Unix(socket))
+    Ok(socket)
 }
 
 /// Serves until SIGTERM, SIGINT or a drain, and returns when what was open is
@@ -145,15 +261,27 @@ fn bind_unix(path: &PathBuf) -> Result<AdminListener, BindError> {
 /// listeners accept.
 pub fn run(
     edge: &Arc<Edge>,
-    sockets: BoundSockets,
+    mut sockets: BoundSockets,
     ready: impl FnOnce() + Send + 'static,
 ) -> anyhow::Result<()> {
+    let predecessor = sockets.predecessor.take();
+    // Until then the predecessor answers at the same socket, and is ready.
+    let answers_from = match &predecessor {
+        Some(_) => Phase::Serving,
+        None => Phase::Starting,
+    };
+    let owned = Owned {
+        sockets: sockets.to_hand_over(&edge.settings)?,
+        control: sockets.control.take(),
+        predecessor,
+    };
     let mut listeners = Vec::new();
     for (number, (listener, socket)) in sockets.listeners.into_iter().enumerate() {
         let context = ListenerContext::new(edge, number);
         listeners.push((format!("{}#{number}", listener.address), socket, context));
     }
-    let admin = spawn_admin(edge, sockets.admin)?;
+    let admin = spawn_admin(edge, sockets.admin, answers_from)?;
+    let keeper = spawn_owner(edge, owned)?;
     let conf = ServerConf {
         threads: edge.settings.threads,
         work_stealing: false,
@@ -176,13 +304,63 @@ pub fn run(
     if let Some(admin) = admin {
         let _ = admin.join();
     }
+    let kept = keeper.join();
+    supervisor::gone(edge.settings.pid_file.as_deref());
     edge.telemetry.flush();
+    kept.unwrap_or(Ok(()))
+}
+
+/// What belongs to the process that owns the sockets.
+struct Owned {
+    /// For a successor.
+    sockets: Vec<Named>,
+    /// Where it calls.
+    control: Option<UnixListener>,
+    /// Who owns them still.
+    predecessor: Option<Predecessor>,
+}
+
+type Owner = std::thread::JoinHandle<anyhow::Result<()>>;
+
+/// Becomes the owner, and later gives the sockets to another.
+fn spawn_owner(edge: &Arc<Edge>, owned: Owned) -> io::Result<Owner> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let edge = Arc::clone(edge);
+    std::thread::Builder::new()
+        .name("owner".to_owned())
+        .spawn(move || runtime.block_on(own(edge, owned)))
+}
+
+async fn own(edge: Arc<Edge>, owned: Owned) -> anyhow::Result<()> {
+    edge.lifecycle.wait_for(Phase::Serving).await;
+    if edge.lifecycle.phase() == Phase::Stopped {
+        return Ok(());
+    }
+    if let Some(predecessor) = owned.predecessor
+        && let Err(reason) = predecessor.serving(edge.generation().number)
+    {
+        edge.lifecycle.stop_accepting();
+        anyhow::bail!("did not take over: {reason}");
+    }
+    supervisor::serves(edge.settings.pid_file.as_deref());
+    if let (Some(control), Some(upgrade)) = (owned.control, &edge.settings.upgrade) {
+        let giver = Giver::new(Arc::clone(&edge), owned.sockets, upgrade.patience);
+        Arc::new(giver).serve(control).await?;
+    } else {
+        edge.lifecycle.wait_drain().await;
+    }
+    if !edge.lifecycle.handed_over() {
+        supervisor::stops();
+    }
     Ok(())
 }
 
 fn spawn_admin(
     edge: &Arc<Edge>,
     listener: Option<AdminListener>,
+    answers_from: Phase,
 ) -> anyhow::Result<Option<std::thread::JoinHandle<()>>> {
     let Some(listener) = listener else {
         return Ok(None);
@@ -196,7 +374,10 @@ fn spawn_admin(
         .spawn(move || {
             let of = Arc::clone(&edge);
             let stop = async move { of.lifecycle.wait_stopped_or_succeeded().await };
-            runtime.block_on(crate::admin::serve(edge, listener, stop));
+            runtime.block_on(async {
+                edge.lifecycle.wait_for(answers_from).await;
+                crate::admin::serve(edge, listener, stop).await;
+            });
         })?;
     Ok(Some(thread))
 }

@@ -84,11 +84,10 @@ fn index(edge: &Edge) -> Response<Body> {
 /// changes nothing: what is live is still good.
 fn ready(edge: &Edge, caller: Caller) -> Response<Body> {
     let phase = edge.lifecycle.phase();
-    let status = match phase {
-        Phase::Serving => StatusCode::OK,
-        Phase::Starting | Phase::Leaving | Phase::Draining | Phase::Stopped => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+    let status = if edge.lifecycle.ready() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
     };
     let value = match caller {
         Caller::Probe => json!({ "phase": phase.as_str() }),
@@ -120,7 +119,7 @@ fn ready_detail(edge: &Edge, phase: Phase) -> Value {
         })
         .collect();
     json!({
-        "ready": phase == Phase::Serving,
+        "ready": edge.lifecycle.ready(),
         "phase": phase.as_str(),
         "pid": std::process::id(),
         "version": env!("CARGO_PKG_VERSION"),

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -131,7 +132,11 @@ pub async fn serve(edge: Arc<Edge>, listener: AdminListener, stop: impl Future<O
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
     }
-    ending.send_replace(true);
+    // A connection that a successor's caller has just opened gets its answer
+    // all the same; it is the last on it.
+    if !side.edge.lifecycle.handed_over() {
+        ending.send_replace(true);
+    }
     let all = u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX);
     // What is still open after the grace ends with the runtime.
     let _ = tokio::time::timeout(CONNECTION_GRACE, slots.acquire_many(all)).await;
@@ -193,7 +198,8 @@ where
 
 async fn answer_one(side: Side, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     let (parts, body) = request.into_parts();
-    let answer = match routes::find(&parts.method, parts.uri.path()) {
+    let succeeded = Arc::clone(&side.edge);
+    let mut answer = match routes::find(&parts.method, parts.uri.path()) {
         Ok(route) => match side.guard.admit(&parts, &route) {
             Ok(caller) => {
                 handlers::answer(handlers::Call {
@@ -209,5 +215,9 @@ async fn answer_one(side: Side, request: Request<Incoming>) -> Result<Response<B
         },
         Err(missing) => answer::missing(&missing),
     };
+    if succeeded.lifecycle.handed_over() {
+        let close = HeaderValue::from_static("close");
+        answer.headers_mut().insert(CONNECTION, close);
+    }
     Ok(answer)
 }

@@ -22,6 +22,7 @@ mod replay;
 mod run;
 mod start;
 mod status;
+mod upgrade;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -71,6 +72,9 @@ enum Verb {
     /// Have a running edge finish what is open and end
     #[command(after_help = drain::EXAMPLES)]
     Drain(drain::DrainArgs),
+    /// Replace a running edge by a new process, without refusing anybody
+    #[command(after_help = upgrade::EXAMPLES)]
+    Upgrade(upgrade::UpgradeArgs),
     /// Ask the geo data
     #[command(subcommand)]
     Geo(geo::GeoVerb),
@@ -127,6 +131,7 @@ pub fn main() -> ExitCode {
         Verb::Status(args) => status::status(&args),
         Verb::Reload(args) => reload::reload(&args),
         Verb::Drain(args) => drain::drain(&args),
+        Verb::Upgrade(args) => upgrade::upgrade(&args),
         Verb::Geo(verb) => geo::geo(&verb),
         Verb::Region(verb) => region::region(&verb),
         #[cfg(feature = "demo")]
@@ -170,6 +175,7 @@ mod tests {
             "status",
             "reload",
             "drain",
+            "upgrade",
             "geo lookup",
             "region drain",
             "region force",
@@ -193,7 +199,7 @@ mod tests {
             .get_subcommands()
             .filter(|verb| !verb.is_hide_set())
             .count();
-        // Its own ports and folder: the demo has no line above.
+        // The demo has no line above: its help says the same for all ports.
         let explained: BTreeSet<_> = lines
             .iter()
             .filter_map(|line| line.split(' ').next())

@@ -35,6 +35,16 @@ pub(super) enum StartError {
     System(anyhow::Error),
 }
 
+impl StartError {
+    /// For another process's log.
+    pub(super) fn in_one_line(&self) -> String {
+        match self {
+            Self::Files(faults) => output::in_one_line(faults),
+            Self::System(fault) => format!("{fault:#}"),
+        }
+    }
+}
+
 /// Compiles the files and begins to watch them. The connection cap is kept
 /// below the descriptor limit, which is raised as far as it goes.
 pub(super) fn edge(mut settings: Settings) -> Result<Started, StartError> {

@@ -168,11 +168,6 @@ impl Lifecycle {
         self.advance(Phase::Stopped);
     }
 
-    /// Returns when the process serves, or is past that.
-    pub async fn wait_serving(&self) {
-        self.wait_for(Phase::Serving).await;
-    }
-
     /// Returns when the listeners are to stop: a drain has begun and its
     /// delay has passed.
     pub async fn wait_drain(&self) {
@@ -197,7 +192,8 @@ impl Lifecycle {
         }
     }
 
-    async fn wait_for(&self, phase: Phase) {
+    /// Returns when this phase has begun, or a later one.
+    pub async fn wait_for(&self, phase: Phase) {
         let mut watch = self.watch.subscribe();
         // The sender lives in self, so the channel can't close before.
         let _ = watch.wait_for(|now| *now >= phase).await;

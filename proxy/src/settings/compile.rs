@@ -4,6 +4,7 @@
 mod tls;
 
 use std::path::Path;
+use std::time::Duration;
 
 use meridian_policies::yaml::Span;
 use meridian_wire::HeadLimits;
@@ -14,7 +15,7 @@ use super::references::{Surroundings, beside, folder};
 use super::values::{Filled, OnOff, Positive};
 use super::{
     AccessLog, AdminBind, AdminSettings, GeoSettings, Listener, ProcessLimits, Protocols,
-    SampleRule, Secret, Settings, Switch, TelemetrySettings, Timeouts,
+    SampleRule, Secret, Settings, Switch, TelemetrySettings, Timeouts, UpgradeSettings,
 };
 
 pub(super) fn settings(raw: raw::File, path: &Path, around: &Surroundings<'_>) -> Settings {
@@ -40,6 +41,11 @@ pub(super) fn settings(raw: raw::File, path: &Path, around: &Surroundings<'_>) -
         },
         limits: limits(&raw.limits),
         timeouts: timeouts(&raw.timeouts),
+        upgrade: raw.upgrade.map(|upgrade| UpgradeSettings {
+            socket: beside(base, &upgrade.socket.0),
+            patience: upgrade.patience.map_or(Duration::from_mins(1), |p| p.0),
+        }),
+        pid_file: raw.pid.map(|Filled(path)| beside(base, &path)),
     }
 }
 

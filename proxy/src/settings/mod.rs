@@ -56,6 +56,10 @@ pub struct Settings {
     pub limits: ProcessLimits,
     /// Deadlines of the process; routes may set their own.
     pub timeouts: Timeouts,
+    /// `None`: this process can't be taken over.
+    pub upgrade: Option<UpgradeSettings>,
+    /// Where the process that owns the sockets writes its id.
+    pub pid_file: Option<PathBuf>,
 }
 
 /// One public socket.
@@ -76,6 +80,15 @@ pub struct Protocols {
     pub h1: Switch,
     /// HTTP/2, chosen by ALPN.
     pub h2: Switch,
+}
+
+/// How another process takes over.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct UpgradeSettings {
+    /// The control socket, a file that only this user may use.
+    pub socket: PathBuf,
+    /// From a new process's start to its word that it serves.
+    pub patience: Duration,
 }
 
 /// On or off.

@@ -43,6 +43,19 @@ pub(super) struct File {
     pub(super) limits: Limits,
     #[serde(default)]
     pub(super) timeouts: Timeouts,
+    #[serde(default)]
+    pub(super) upgrade: Option<Upgrade>,
+    #[serde(default, rename = "pid_file")]
+    pub(super) pid: Option<Filled>,
+}
+
+/// Absent: the process can't be taken over.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Upgrade {
+    pub(super) socket: Filled,
+    #[serde(default)]
+    pub(super) patience: Option<Positive>,
 }
 
 fn default_policies() -> Filled {

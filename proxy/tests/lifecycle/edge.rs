@@ -22,6 +22,7 @@ pub(crate) struct Process {
 /// Its files; they outlive the process.
 pub(crate) struct Files {
     folder: TempDir,
+    endpoint: SocketAddr,
 }
 
 impl Files {
@@ -29,7 +30,7 @@ impl Files {
     /// lines of the static file.
     pub(crate) fn new(endpoint: SocketAddr, more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let files = Self { folder };
+        let files = Self { folder, endpoint };
         files.write_static(
             "listeners:\n  - { address: \"127.0.0.1:0\", protocols: [h1] }\n",
             more,
@@ -57,6 +58,16 @@ impl Files {
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    pub(crate) fn backend(&self) -> SocketAddr {
+        self.endpoint
+    }
+
+    /// What the pid file says.
+    pub(crate) fn pid(&self) -> Option<i32> {
+        let text = std::fs::read_to_string(self.path("pid")).ok()?;
+        text.trim().parse().ok()
     }
 
     pub(crate) fn config(&self) -> PathBuf {
@@ -199,27 +210,67 @@ pub(crate) fn answer(stream: &mut TcpStream) -> Option<String> {
     Some(head + std::str::from_utf8(&body).unwrap())
 }
 
-/// A backend that answers `ok` to every request.
+/// Events of a stream, pieces of an upload and bytes of a piece.
+pub(crate) const EVENTS: usize = 20;
+pub(crate) const PIECES: usize = 20;
+pub(crate) const PIECE: usize = 8 * 1024;
+
+/// What belongs to the key of RFC 6455, 1.3.
+pub(crate) const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+/// A backend that streams `/events`, echoes `/socket`, counts `/count` and
+/// answers `ok` to all else.
 pub(crate) fn backend() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
-        while let Ok((mut stream, _)) = listener.accept() {
-            std::thread::spawn(move || {
-                let mut seen = Vec::new();
-                let mut buffer = [0; 4096];
-                while let Ok(count @ 1..) = stream.read(&mut buffer) {
-                    seen.extend_from_slice(&buffer[..count]);
-                    while let Some(end) = seen.windows(4).position(|four| four == b"\r\n\r\n") {
-                        seen.drain(..end + 4);
-                        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-                        if stream.write_all(answer).is_err() {
-                            return;
-                        }
-                    }
-                }
-            });
+        while let Ok((stream, _)) = listener.accept() {
+            // What ends it is the edge's or the test's affair.
+            std::thread::spawn(move || serve(stream));
         }
     });
     address
+}
+
+fn serve(mut stream: TcpStream) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    loop {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0; 1];
+            stream.read_exact(&mut byte)?;
+            head.push(byte[0]);
+        }
+        let head = String::from_utf8(head).unwrap();
+        let line = head.lines().next().unwrap();
+        if line.contains(" /events") {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+            for number in 0..EVENTS {
+                let event = format!("data: {number}\n\n");
+                write!(stream, "{:x}\r\n{event}\r\n", event.len())?;
+                std::thread::park_timeout(std::time::Duration::from_millis(50));
+            }
+            stream.write_all(b"0\r\n\r\n")?;
+        } else if line.contains(" /socket") {
+            write!(
+                stream,
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
+                 Upgrade: websocket\r\nSec-WebSocket-Accept: {ACCEPT}\r\n\r\n"
+            )?;
+            let mut echoed = stream.try_clone()?;
+            std::io::copy(&mut stream, &mut echoed)?;
+            return Ok(());
+        } else if line.contains(" /count") {
+            let mut body = vec![0; PIECE * PIECES];
+            stream.read_exact(&mut body)?;
+            let count = body.len().to_string();
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{count}",
+                count.len()
+            )?;
+        } else {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")?;
+        }
+    }
 }

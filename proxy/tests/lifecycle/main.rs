@@ -1,4 +1,5 @@
-//! The life of a process as its operator sees it: drained, reloaded, asked.
+//! The life of a process as its operator sees it: drained, reloaded, asked,
+//! replaced.
 
 #![cfg(test)]
 
@@ -7,3 +8,5 @@ mod support;
 
 mod drain;
 mod edge;
+mod load;
+mod upgrade;

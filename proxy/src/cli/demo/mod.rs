@@ -53,6 +53,12 @@ pub(super) struct DemoArgs {
 pub(super) fn demo(args: &DemoArgs) -> anyhow::Result<Answer> {
     let files = Files::prepare(args.dir.as_deref())?;
     let settings = Settings::load(&files.settings()).map_err(|faults| one_line(&faults))?;
+    if settings.upgrade.is_some() {
+        bail!(
+            "{}: a demo can't be upgraded; take `upgrade` out",
+            settings.path.display()
+        );
+    }
     let settings = with_ports(settings, args)?;
     let sockets = BoundSockets::bind(&settings)?;
     let backends = Backends::spawn(&files.latencies())?;

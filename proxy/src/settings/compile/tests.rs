@@ -316,3 +316,17 @@ fn the_drain_delay_may_be_nothing_and_the_drain_may_not() {
     );
     assert!(delay("drain: 0s").is_err());
 }
+
+#[test]
+fn the_control_socket_lies_beside_the_file_and_has_a_bound() {
+    let upgrade = |text: &str| parse(&format!("{SMALL}{text}\n"));
+    assert_eq!(upgrade("").unwrap().upgrade, None);
+    let given = upgrade("upgrade: { socket: control.sock }\npid_file: pid").unwrap();
+    let found = given.upgrade.unwrap();
+    assert_eq!(found.socket, PathBuf::from("conf/control.sock"));
+    assert_eq!(found.patience, Duration::from_mins(1));
+    assert_eq!(given.pid_file, Some(PathBuf::from("conf/pid")));
+    assert!(upgrade("upgrade: { patience: 3s }").is_err());
+    assert!(upgrade("upgrade: { socket: s, patience: 0s }").is_err());
+    assert!(upgrade("upgrade: { socket: \"\" }").is_err());
+}
