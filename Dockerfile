@@ -40,7 +40,7 @@ COPY --from=build-edge /out/meridian /usr/local/bin/meridian
 COPY conf/meridian.yaml /etc/meridian/meridian.yaml
 COPY conf/policies /etc/meridian/policies
 USER 10001:10001
-EXPOSE 8080 8443
+EXPOSE 8080 8443 8443/udp
 # SIGTERM drains: what is open finishes, the exit code is 0.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/usr/local/bin/meridian"]

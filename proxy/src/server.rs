@@ -9,6 +9,7 @@
 mod accept;
 mod app;
 mod health;
+mod quic;
 mod supervisor;
 pub mod tls;
 pub mod upgrade;
@@ -34,10 +35,12 @@ use tokio::sync::watch;
 
 use crate::admin::AdminListener;
 use crate::edge::{Edge, Phase};
-use crate::settings::{AdminBind, Listener, Settings};
+use crate::settings::{AdminBind, Listener, Settings, Switch};
 
 use self::app::{App, ListenerContext};
 pub use self::app::{Connections, Refused};
+pub use self::quic::Identity;
+use self::quic::Quic;
 pub use self::tls::Tls;
 use self::upgrade::{Giver, Named, Predecessor};
 
@@ -70,10 +73,19 @@ impl std::error::Error for BindError {}
 
 /// Every socket of the process, bound and listening.
 pub struct BoundSockets {
-    listeners: Vec<(Listener, TcpListener)>,
+    listeners: Vec<Bound>,
     admin: Option<AdminListener>,
     control: Option<UnixListener>,
     predecessor: Option<Predecessor>,
+    identity: Identity,
+}
+
+/// The sockets of one listener.
+struct Bound {
+    listener: Listener,
+    tcp: TcpListener,
+    /// Where it speaks HTTP/3.
+    udp: Option<quic::Sockets>,
 }
 
 impl BoundSockets {
@@ -90,19 +102,22 @@ impl BoundSockets {
         let mut listeners = Vec::new();
         for (place, listener) in settings.listeners.iter().enumerate() {
             let name = name_of(settings, place);
-            if let Some(socket) = predecessor.as_mut().and_then(|old| old.claim_tcp(&name)) {
-                listeners.push((listener.clone(), socket));
-                continue;
-            }
             let failed = |error| BindError {
                 what: listener.address.to_string(),
                 error,
             };
-            let socket = TcpListener::bind(listener.address).map_err(failed)?;
-            socket.set_nonblocking(true).map_err(failed)?;
-            rustix::net::listen(&socket, BACKLOG).map_err(|error| failed(error.into()))?;
-            listeners.push((listener.clone(), socket));
+            let taken = predecessor.as_mut().and_then(|old| old.claim_tcp(&name));
+            let (tcp, udp) = bind_listener(settings, listener, taken).map_err(failed)?;
+            listeners.push(Bound {
+                listener: listener.clone(),
+                tcp,
+                udp,
+            });
         }
+        let identity = Identity::first().map_err(|error| BindError {
+            what: "QUIC".to_owned(),
+            error,
+        })?;
         let admin = match &settings.admin {
             Some(admin) => Some(bind_admin(&admin.bind, predecessor.as_deref_mut())?),
             None => None,
@@ -119,6 +134,7 @@ impl BoundSockets {
             admin,
             control,
             predecessor: None,
+            identity,
         })
     }
 
@@ -136,8 +152,11 @@ impl BoundSockets {
         };
         let named = |name: String, fd: OwnedFd| Named { name, fd };
         let mut sockets = Vec::new();
-        for (place, (_, socket)) in self.listeners.iter().enumerate() {
-            sockets.push(named(name_of(settings, place), socket.try_clone()?.into()));
+        for (place, bound) in self.listeners.iter().enumerate() {
+            sockets.push(named(
+                name_of(settings, place),
+                bound.tcp.try_clone()?.into(),
+            ));
         }
         if let (Some(listener), Some(admin)) = (&self.admin, &settings.admin) {
             let fd = match listener {
@@ -157,7 +176,7 @@ impl BoundSockets {
     pub fn local_addresses(&self) -> Vec<SocketAddr> {
         self.listeners
             .iter()
-            .filter_map(|(_, socket)| socket.local_addr().ok())
+            .filter_map(|bound| bound.tcp.local_addr().ok())
             .collect()
     }
 
@@ -168,6 +187,30 @@ impl BoundSockets {
             Some(AdminListener::Unix(_)) | None => None,
         }
     }
+}
+
+/// TCP, unless it was taken over, and UDP where HTTP/3 is spoken.
+fn bind_listener(
+    settings: &Settings,
+    listener: &Listener,
+    taken: Option<TcpListener>,
+) -> io::Result<(TcpListener, Option<quic::Sockets>)> {
+    let threads = settings.threads;
+    let (tcp, udp) = match (taken, listener.protocols.h3) {
+        (Some(tcp), Switch::Off) => return Ok((tcp, None)),
+        (Some(tcp), Switch::On) => {
+            let udp = quic::Sockets::beside(tcp.local_addr()?, threads)?;
+            return Ok((tcp, Some(udp)));
+        }
+        (None, Switch::Off) => (TcpListener::bind(listener.address)?, None),
+        (None, Switch::On) => {
+            let (tcp, udp) = quic::bind_both(listener.address, threads)?;
+            (tcp, Some(udp))
+        }
+    };
+    tcp.set_nonblocking(true)?;
+    rustix::net::listen(&tcp, BACKLOG)?;
+    Ok((tcp, udp))
 }
 
 /// What a listener's socket is called between two processes: its address as
@@ -275,10 +318,19 @@ pub fn run(
         control: sockets.control.take(),
         predecessor,
     };
-    let mut listeners = Vec::new();
-    for (number, (listener, socket)) in sockets.listeners.into_iter().enumerate() {
-        let context = ListenerContext::new(edge, number);
-        listeners.push((format!("{}#{number}", listener.address), socket, context));
+    let (mut listeners, mut quic) = (Vec::new(), Vec::new());
+    for (number, bound) in sockets.listeners.into_iter().enumerate() {
+        let Bound { listener, tcp, udp } = bound;
+        let mut context = ListenerContext::new(edge, number);
+        let tls = edge
+            .tls
+            .listener(number)
+            .and_then(|tls| tls.quic_server_config());
+        if let (Some(sockets), Some(tls)) = (udp, tls) {
+            context.advertise(sockets.port());
+            quic.push(Quic { sockets, tls });
+        }
+        listeners.push((format!("{}#{number}", listener.address), tcp, context));
     }
     let admin = spawn_admin(edge, sockets.admin, answers_from)?;
     let keeper = spawn_owner(edge, owned)?;
@@ -293,6 +345,7 @@ pub fn run(
     server.add_service(EdgeService {
         edge: Arc::clone(edge),
         listeners,
+        quic: (sockets.identity, quic),
         ready: Mutex::new(Some(Box::new(ready))),
     });
     server.run(RunArgs {
@@ -425,6 +478,7 @@ fn drain_on_signals(edge: &Arc<Edge>) {
 struct EdgeService {
     edge: Arc<Edge>,
     listeners: Vec<(String, TcpListener, ListenerContext)>,
+    quic: (Identity, Vec<Quic>),
     ready: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
@@ -449,6 +503,11 @@ impl Service for EdgeService {
             tasks.push(tokio::spawn(accept::accept(socket, app, until)));
         }
         drain_on_signals(&self.edge);
+        let (identity, listeners) = &mut self.quic;
+        let listeners = std::mem::take(listeners);
+        if let Err(fault) = quic::start(&self.edge, identity, listeners).await {
+            eprintln!("meridian: no HTTP/3: {fault:#}");
+        }
         let prober = tokio::spawn(health::probe(Arc::clone(&self.edge)));
         self.edge.lifecycle.serving();
         let ready = self.ready.get_mut().ok().and_then(Option::take);

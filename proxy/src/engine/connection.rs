@@ -1,8 +1,10 @@
 //! The life of a client's connection: one request after the other over
 //! HTTP/1, streams side by side over HTTP/2.
 
+mod h3;
+
 use std::future::{Future as _, poll_fn};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
@@ -26,6 +28,8 @@ use crate::edge::Edge;
 use crate::pipeline::extra;
 use crate::telemetry::{CloseReason, Protocol, Transport};
 
+pub use self::h3::serve_h3;
+
 /// How long the rest of a request that is not wanted is still read, so that
 /// the answer is not lost to a reset.
 const LINGER: Duration = Duration::from_secs(1);
@@ -38,12 +42,12 @@ const LINGER_BYTES: usize = 256 * 1024;
 /// last stream has ended.
 const GOODBYE: Duration = Duration::from_secs(5);
 /// Streams of one connection (RFC 9113, 5.1.2 suggests at least 100).
-const STREAMS_MAX: u32 = 100;
+pub(crate) const STREAMS_MAX: u32 = 100;
 /// Bytes of one stream that wait for the client.
 const STREAM_BUFFER: usize = 64 * 1024;
 /// Window of a stream for request bodies, and of the connection.
-const STREAM_WINDOW: u32 = 64 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
+pub(crate) const STREAM_WINDOW: u32 = 64 * 1024;
+pub(crate) const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
 /// What is known about a connection for as long as it lives.
 pub struct ConnectionInfo {
@@ -55,6 +59,8 @@ pub struct ConnectionInfo {
     pub transport: Transport,
     /// The version it began with.
     pub protocol: Protocol,
+    /// `Alt-Svc` of its answers, where HTTP/3 is spoken too.
+    pub alt_svc: Option<Arc<str>>,
     peer_text: Vec<u8>,
 }
 
@@ -68,6 +74,7 @@ impl ConnectionInfo {
             trust,
             transport,
             protocol,
+            alt_svc: None,
             peer_text,
         }
     }
@@ -75,6 +82,16 @@ impl ConnectionInfo {
     /// The peer's address as text.
     pub fn peer_text(&self) -> &[u8] {
         &self.peer_text
+    }
+}
+
+/// Whether the forwarded fields of a peer are believed.
+pub fn trust(edge: &Edge, peer: IpAddr) -> Trust {
+    let hops = &edge.settings.trusted_hops;
+    if hops.iter().any(|net| net.contains(&peer)) {
+        Trust::Trusted
+    } else {
+        Trust::Untrusted
     }
 }
 

@@ -461,6 +461,7 @@ impl<'a> Exchange<'a, '_> {
             self.record.quota(),
             self.generation,
         );
+        respond::alternative(self.extra, self.place.info);
         respond::own(self.response, self.extra, status, kind);
         self.send(down, head, text.as_bytes()).await
     }
@@ -482,6 +483,7 @@ impl<'a> Exchange<'a, '_> {
             self.record.quota(),
             self.generation,
         );
+        respond::alternative(self.extra, self.place.info);
         respond::refusal(self.response, self.extra, told.refusal, &body);
         self.send(down, head, body.text.as_bytes()).await
     }

@@ -606,6 +606,7 @@ fn begin_answer(
         .map(|id| (upstream.tag, id));
     x.extra.clear();
     respond::common(x.extra, &x.record.id, x.record.quota(), x.generation);
+    respond::alternative(x.extra, x.place.info);
     respond::from_region(
         x.extra,
         &snapshot.region(answered.choice.region()).id,

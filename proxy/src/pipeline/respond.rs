@@ -11,6 +11,7 @@ use super::ids::RequestId;
 use super::refuse::{Body, Refusal};
 use super::session;
 use crate::edge::Generation;
+use crate::engine::connection::ConnectionInfo;
 
 /// Fields of a backend's answer that only the edge may write.
 pub const DROPPED: KnownSet = KnownSet::of(&[
@@ -33,6 +34,13 @@ pub fn common(extra: &mut Extra, id: &RequestId, quota: Option<&Quota>, generati
             "ratelimit-policy",
             generation.snapshot.limits().policy_field().as_bytes(),
         );
+    }
+}
+
+/// Where the same is served over HTTP/3, if it is (RFC 7838).
+pub fn alternative(extra: &mut Extra, info: &ConnectionInfo) {
+    if let Some(alternative) = &info.alt_svc {
+        extra.push("alt-svc", alternative.as_bytes());
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
-use meridian_policies::{Trust, access};
+use meridian_policies::access;
 use pingora_core::apps::ServerApp;
 use pingora_core::protocols::Stream;
 use pingora_core::server::ShutdownWatch;
@@ -22,7 +22,7 @@ use tokio_rustls::server::TlsStream;
 use super::accept::Accepted;
 use super::tls::ListenerTls;
 use crate::edge::Edge;
-use crate::engine::connection::{ConnectionInfo, serve_h1, serve_h2};
+use crate::engine::connection::{ConnectionInfo, serve_h1, serve_h2, trust};
 use crate::engine::io::Io;
 use crate::settings::{Protocols, Switch};
 use crate::telemetry::{CloseReason, HandshakeFailure, Protocol, Transport};
@@ -32,6 +32,8 @@ pub(super) struct ListenerContext {
     tls: Option<Arc<ListenerTls>>,
     protocols: Protocols,
     handshake: Duration,
+    /// Tells clients where HTTP/3 is spoken.
+    alt_svc: Option<Arc<str>>,
 }
 
 impl ListenerContext {
@@ -41,12 +43,19 @@ impl ListenerContext {
         let plain = Protocols {
             h1: Switch::On,
             h2: Switch::Off,
+            h3: Switch::Off,
         };
         Self {
             tls: edge.tls.listener(number).cloned(),
             protocols: listener.map_or(plain, |listener| listener.protocols),
             handshake: edge.settings.timeouts.handshake,
+            alt_svc: None,
         }
+    }
+
+    /// HTTP/3 is spoken on this port of the same host.
+    pub(super) fn advertise(&mut self, port: u16) {
+        self.alt_svc = Some(format!("h3=\":{port}\"; ma=86400").into());
     }
 }
 
@@ -74,17 +83,7 @@ impl App {
             return self.edge.telemetry.connection_closed(CloseReason::Denied);
         }
         drop(generation);
-        let trusted = self
-            .edge
-            .settings
-            .trusted_hops
-            .iter()
-            .any(|net| net.contains(&peer.ip()));
-        let trust = if trusted {
-            Trust::Trusted
-        } else {
-            Trust::Untrusted
-        };
+        let trust = trust(&self.edge, peer.ip());
         let Some((io, protocol)) = self.secure(session).await else {
             return;
         };
@@ -92,7 +91,8 @@ impl App {
             Io::Tls(_) => Transport::Tls,
             Io::Tcp(_) => Transport::Plain,
         };
-        let info = ConnectionInfo::new(peer, trust, transport, protocol);
+        let mut info = ConnectionInfo::new(peer, trust, transport, protocol);
+        info.alt_svc.clone_from(&self.listener.alt_svc);
         let _gauge = self.edge.telemetry.connection(protocol);
         let reason = match protocol {
             Protocol::H2 => serve_h2(&self.edge, Arc::new(info), io).await,
@@ -195,7 +195,7 @@ pub enum Refused {
 }
 
 impl Refused {
-    fn reason(self) -> CloseReason {
+    pub(super) fn reason(self) -> CloseReason {
         match self {
             Self::Process => CloseReason::ProcessLimit,
             Self::Address => CloseReason::AddressLimit,
@@ -264,13 +264,13 @@ fn key(ip: IpAddr) -> IpAddr {
 }
 
 /// One counted connection.
-struct Open<'a> {
+pub(super) struct Open<'a> {
     edge: &'a Edge,
     ip: IpAddr,
 }
 
 impl<'a> Open<'a> {
-    fn admit(edge: &'a Edge, ip: IpAddr) -> Result<Self, Refused> {
+    pub(super) fn admit(edge: &'a Edge, ip: IpAddr) -> Result<Self, Refused> {
         let limits = &edge.settings.limits;
         edge.connections
             .enter(ip, limits.connections, limits.connections_per_address)?;

@@ -70,6 +70,7 @@ fn listen(listener: raw::Listener, base: &Path) -> Listener {
         protocols: Protocols {
             h1: offers(Protocol::H1),
             h2: offers(Protocol::H2),
+            h3: offers(Protocol::H3),
         },
         tls: listener.tls.map(|tls| tls::settings(tls, base)),
     }
@@ -143,6 +144,9 @@ fn limits(raw: &raw::Limits) -> ProcessLimits {
         connections_per_address: raw
             .connections_per_address
             .map_or(plain.connections_per_address, |n| size(n.0)),
+        quic_handshakes: raw
+            .quic_handshakes
+            .map_or(plain.quic_handshakes, |n| size(n.0)),
         head: HeadLimits {
             head_bytes: raw.head_bytes.map_or(head.head_bytes, |n| size(n.0)),
             fields: raw.head_fields.map_or(head.fields, |n| size(n.0)),

@@ -80,6 +80,8 @@ pub struct Protocols {
     pub h1: Switch,
     /// HTTP/2, chosen by ALPN.
     pub h2: Switch,
+    /// HTTP/3, on the UDP port of the same number.
+    pub h3: Switch,
 }
 
 /// How another process takes over.
@@ -195,6 +197,9 @@ pub struct ProcessLimits {
     pub connections_per_address: usize,
     /// Bounds of a message head.
     pub head: HeadLimits,
+    /// QUIC handshakes at once in all; clients beyond them prove their address
+    /// by a Retry first. 0: all do.
+    pub quic_handshakes: usize,
     /// After so many a connection is closed politely; `None`: never.
     pub requests_per_connection: Option<NonZeroU64>,
     /// Bytes of a request body that may be held back before the first byte
@@ -207,6 +212,7 @@ impl Default for ProcessLimits {
         Self {
             connections: 10_000,
             connections_per_address: 1_000,
+            quic_handshakes: 256,
             head: HeadLimits::default(),
             requests_per_connection: None,
             buffered_body: 64 * 1024,

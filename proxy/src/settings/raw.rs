@@ -117,6 +117,7 @@ struct ListenerFields {
 pub(super) enum Protocol {
     H1,
     H2,
+    H3,
 }
 
 impl<'de> Deserialize<'de> for Protocol {
@@ -125,11 +126,9 @@ impl<'de> Deserialize<'de> for Protocol {
         match text.as_str() {
             "h1" => Ok(Self::H1),
             "h2" => Ok(Self::H2),
-            "h3" => Err(D::Error::custom(
-                "h3 is not supported by this version; take it out of the list",
-            )),
+            "h3" => Ok(Self::H3),
             other => Err(D::Error::custom(format!(
-                "`{other}` is not a protocol; write h1 or h2"
+                "`{other}` is not a protocol; write h1, h2 or h3"
             ))),
         }
     }
@@ -152,6 +151,31 @@ impl TryFrom<ListenerFields> for Listener {
             return Err(
                 "h2 needs tls (HTTP/2 in plain text is not supported): add `tls: { certificates: \
                         [{ cert: tls.pem, key: tls.key }] }` or write protocols: [h1]"
+                    .to_owned(),
+            );
+        }
+        if tls.is_none() && protocols.contains(&Protocol::H3) {
+            return Err(
+                "h3 needs tls (QUIC is always encrypted): add `tls: { certificates: [{ cert: \
+                        tls.pem, key: tls.key }] }` or take h3 out of the list"
+                    .to_owned(),
+            );
+        }
+        let differs = |tls: &tls::Tls| {
+            let mut hosts = tls.certificates.0.iter();
+            hosts.any(|host| host.client_auth.is_some())
+        };
+        if protocols.contains(&Protocol::H3) && tls.as_ref().is_some_and(differs) {
+            return Err(
+                "over h3 all hosts of a listener have the same rules about client certificates: \
+                        move client_auth to `tls`, or take h3 out of the list"
+                    .to_owned(),
+            );
+        }
+        if protocols == [Protocol::H3] {
+            return Err(
+                "h3 alone: clients learn of it from answers over h1 or h2; write protocols: [h1, \
+                        h2, h3]"
                     .to_owned(),
             );
         }
@@ -307,6 +331,7 @@ pub(super) struct Sample {
 pub(super) struct Limits {
     pub(super) connections: Option<Within<1, 1_000_000>>,
     pub(super) connections_per_address: Option<Within<1, 1_000_000>>,
+    pub(super) quic_handshakes: Option<Within<0, 1_000_000>>,
     pub(super) head_bytes: Option<Size<1_024, 1_048_576>>,
     pub(super) head_fields: Option<Within<8, 1_000>>,
     pub(super) target_bytes: Option<Size<64, 65_536>>,

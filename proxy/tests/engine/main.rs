@@ -10,6 +10,8 @@ mod deadlines;
 mod downgrade;
 mod drain;
 mod floods;
+mod h3;
+mod h3_connections;
 mod harness;
 mod identity;
 mod limits;

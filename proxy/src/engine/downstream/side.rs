@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use meridian_wire::h1::{ResponsePlan, Trailers};
 use meridian_wire::{BodyFraming, Malformed, RequestHead, ResponseHead, Version};
 
-use super::{h1, h2};
+use super::{h1, h2, h3};
 use crate::engine::line::{Body, BodyError};
 
 /// The client can't be written to any more.
@@ -18,6 +18,8 @@ pub enum Downstream<'a> {
     H1(&'a mut h1::Connection),
     /// A stream of an HTTP/2 connection.
     H2(&'a mut h2::Stream),
+    /// A stream of an HTTP/3 connection.
+    H3(&'a mut h3::Stream),
 }
 
 impl Downstream<'_> {
@@ -26,6 +28,7 @@ impl Downstream<'_> {
         match self {
             Self::H1(connection) => connection.poll_body(cx),
             Self::H2(stream) => stream.poll_body(cx),
+            Self::H3(stream) => stream.poll_body(cx),
         }
     }
 
@@ -34,6 +37,7 @@ impl Downstream<'_> {
         match self {
             Self::H1(connection) => connection.line.data(),
             Self::H2(stream) => stream.data(),
+            Self::H3(stream) => stream.data(),
         }
     }
 
@@ -42,6 +46,7 @@ impl Downstream<'_> {
         match self {
             Self::H1(connection) => connection.line.consume(count),
             Self::H2(stream) => stream.consume(count),
+            Self::H3(stream) => stream.consume(count),
         }
     }
 
@@ -50,6 +55,7 @@ impl Downstream<'_> {
         match self {
             Self::H1(connection) => connection.line.body_done(),
             Self::H2(stream) => stream.body_done(),
+            Self::H3(stream) => stream.body_done(),
         }
     }
 
@@ -58,6 +64,7 @@ impl Downstream<'_> {
         match self {
             Self::H1(connection) => connection.poll_gone(cx),
             Self::H2(stream) => stream.poll_gone(cx),
+            Self::H3(stream) => stream.poll_gone(cx),
         }
     }
 
@@ -71,6 +78,7 @@ impl Downstream<'_> {
                 }
             }
             Self::H2(stream) => stream.inform(head),
+            Self::H3(stream) => stream.inform(head),
         }
     }
 
@@ -79,6 +87,7 @@ impl Downstream<'_> {
         match self {
             Self::H1(connection) => connection.respond(head, plan),
             Self::H2(stream) => stream.respond(head, plan),
+            Self::H3(stream) => stream.respond(head, plan),
         }
     }
 
@@ -87,6 +96,7 @@ impl Downstream<'_> {
         match self {
             Self::H1(connection) => connection.line.send(data),
             Self::H2(stream) => stream.send(data),
+            Self::H3(stream) => stream.send(data),
         }
     }
 
@@ -95,6 +105,7 @@ impl Downstream<'_> {
         match self {
             Self::H1(connection) => connection.finish(trailers),
             Self::H2(stream) => stream.finish(trailers),
+            Self::H3(stream) => stream.finish(trailers),
         }
     }
 
@@ -103,6 +114,7 @@ impl Downstream<'_> {
         match self {
             Self::H1(connection) => connection.line.outbox.is_full(),
             Self::H2(stream) => stream.is_full(),
+            Self::H3(stream) => stream.is_full(),
         }
     }
 
@@ -115,6 +127,7 @@ impl Downstream<'_> {
                 Poll::Ready(written.map_err(|_| Gone))
             }
             Self::H2(stream) => stream.poll_flush(cx).map_err(|_| Gone),
+            Self::H3(stream) => stream.poll_flush(cx).map_err(|_| Gone),
         }
     }
 
@@ -124,6 +137,7 @@ impl Downstream<'_> {
         match self {
             Self::H1(_) => {}
             Self::H2(stream) => stream.abort(),
+            Self::H3(stream) => stream.abort(),
         }
     }
 
@@ -131,7 +145,7 @@ impl Downstream<'_> {
     pub fn stream_framing(&self, request: &RequestHead) -> BodyFraming {
         match self {
             Self::H1(_) => h1::Connection::stream_framing(request),
-            Self::H2(_) => BodyFraming::Chunked,
+            Self::H2(_) | Self::H3(_) => BodyFraming::Chunked,
         }
     }
 }

@@ -187,7 +187,23 @@ fn every_rule_of_listeners_is_told_with_its_place() {
         (
             format!("{second}{{ address: \"[::]:1\", protocols: [h1, h3] }}\n"),
             3,
-            "h3",
+            "h3 needs tls",
+        ),
+        (
+            format!(
+                "{second}{{ address: \"[::]:1\", protocols: [h3], tls: {{ certificates: [{{ \
+                 cert: a, key: b }}] }} }}\n"
+            ),
+            3,
+            "h3 alone",
+        ),
+        (
+            format!(
+                "{second}{{ address: \"[::]:1\", protocols: [h2, h3], tls: {{ certificates: [{{ \
+                 cert: a, key: b, client_auth: {{ mode: required, ca: c }} }}] }} }}\n"
+            ),
+            3,
+            "over h3 all hosts",
         ),
         (
             format!("{second}{{ address: \"[::]:1\", protocols: [] }}\n"),

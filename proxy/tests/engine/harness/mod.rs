@@ -3,6 +3,7 @@
 pub(crate) mod client;
 pub(crate) mod frames;
 pub(crate) mod h2client;
+pub(crate) mod h3client;
 pub(crate) mod pki;
 pub(crate) mod tls;
 pub(crate) mod upstream;
@@ -150,7 +151,7 @@ impl Setup {
         let mut text = format!(
             "edge: {{ region: local }}\nthreads: {}\nlisteners:\n\
              \x20 - {{ address: \"127.0.0.1:0\", protocols: [h1] }}\n\
-             \x20 - address: \"127.0.0.1:0\"\n    protocols: [h1, h2]\n\
+             \x20 - address: \"127.0.0.1:0\"\n    protocols: [h1, h2, h3]\n\
              \x20   tls:\n      {}\n\
              admin: {{ address: \"off\" }}\ngeo: {{ embedded: off }}\n\
              telemetry: {{ access_log: off, receipts: 64 }}\n",
@@ -294,7 +295,10 @@ impl TestEdge {
     pub(crate) fn metric(&self, series: &str) -> u64 {
         let text = Telemetry::scrape(&self.edge).unwrap();
         text.lines()
-            .find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
+            .find_map(|line| {
+                let value = line.strip_prefix(series)?.trim();
+                value.strip_suffix(".0").unwrap_or(value).parse().ok()
+            })
             .unwrap_or_default()
     }
 

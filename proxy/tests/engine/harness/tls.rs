@@ -38,7 +38,8 @@ pub(crate) fn files() -> (PathBuf, PathBuf) {
     )
 }
 
-pub(crate) fn connector(alpn: &[u8]) -> TlsConnector {
+/// What a client trusts and speaks.
+pub(crate) fn client(alpn: &[u8]) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(PAIR.der.clone()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -48,7 +49,11 @@ pub(crate) fn connector(alpn: &[u8]) -> TlsConnector {
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = vec![alpn.to_vec()];
-    TlsConnector::from(Arc::new(config))
+    config
+}
+
+pub(crate) fn connector(alpn: &[u8]) -> TlsConnector {
+    TlsConnector::from(Arc::new(client(alpn)))
 }
 
 pub(crate) async fn handshake(to: SocketAddr, alpn: &[u8]) -> TlsStream<tokio::net::TcpStream> {
