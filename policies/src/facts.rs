@@ -108,7 +108,12 @@ pub enum Vouched {
 
 /// A purpose, as the token or hop wrote it.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
-pub struct Purpose<'a>(pub &'a str);
+pub struct Purpose<'a> {
+    /// Its text.
+    pub text: &'a str,
+    /// Who vouches for it.
+    pub by: Vouched,
+}
 
 impl Facts<'_> {
     /// Whether the client is the connection's other end, with no hop between.

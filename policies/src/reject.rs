@@ -29,6 +29,8 @@ pub enum RejectReason {
     BodyTooLarge,
     /// The law allows no configured region.
     Residency,
+    /// What must be audited cannot be recorded.
+    AuditUnavailable,
     /// Regions are allowed, none is able to serve.
     NoHealthyRegion,
     /// The endpoint could not be reached.
@@ -49,7 +51,7 @@ pub enum RejectReason {
 
 impl RejectReason {
     /// Every reason.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Malformed,
         Self::NoRoute,
         Self::MethodNotAllowed,
@@ -61,6 +63,7 @@ impl RejectReason {
         Self::WafDenied,
         Self::BodyTooLarge,
         Self::Residency,
+        Self::AuditUnavailable,
         Self::NoHealthyRegion,
         Self::UpstreamRefused,
         Self::UpstreamBroken,
@@ -85,7 +88,9 @@ impl RejectReason {
             Self::Residency => 451,
             Self::Internal => 500,
             Self::UpstreamRefused | Self::UpstreamBroken => 502,
-            Self::NoHealthyRegion | Self::Overloaded | Self::Draining => 503,
+            Self::AuditUnavailable | Self::NoHealthyRegion | Self::Overloaded | Self::Draining => {
+                503
+            }
             Self::UpstreamTimeout => 504,
         }
     }
@@ -104,6 +109,7 @@ impl RejectReason {
             Self::WafDenied => "waf-denied",
             Self::BodyTooLarge => "body-too-large",
             Self::Residency => "residency",
+            Self::AuditUnavailable => "audit-unavailable",
             Self::NoHealthyRegion => "no-healthy-region",
             Self::UpstreamRefused => "upstream-refused",
             Self::UpstreamBroken => "upstream-broken",
@@ -129,6 +135,7 @@ impl RejectReason {
             Self::WafDenied => "Refused by the web application firewall",
             Self::BodyTooLarge => "The body is too large",
             Self::Residency => "No region may process this data",
+            Self::AuditUnavailable => "What must be audited cannot be recorded",
             Self::NoHealthyRegion => "No permitted region is able to serve",
             Self::UpstreamRefused => "The backend cannot be reached",
             Self::UpstreamBroken => "The backend's answer is broken",

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use meridian_policies::audit::Operation;
 use meridian_policies::yaml::Span;
 use meridian_policies::{
     OVERRIDE_MAX, OrderStatus, Override, OverrideAction, REASON_MAX, RegionIndex, Tick,
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::edge::{Clock, Edge, Generation};
+use crate::pipeline::audit;
 use crate::pipeline::events::notice;
 
 /// One writer of the state file at a time.
@@ -53,6 +55,18 @@ pub enum Verb {
     Pin,
     /// Ends what was ordered.
     Clear,
+}
+
+impl Verb {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Drain => "drain",
+            Self::Force => "force",
+            Self::Pin => "pin",
+            Self::Clear => "clear",
+        }
+    }
 }
 
 /// Why a wish is not granted.
@@ -127,6 +141,19 @@ pub fn grant(edge: &Edge, region: &str, wish: &Wish) -> Result<Value, Denied> {
         "survives_restart": saved.as_str(),
     });
     notice("NOTICE", "region override", &value);
+    let until = wish
+        .lasts
+        .as_deref()
+        .and_then(|lasts| span(Some(lasts)).ok());
+    audit::operation(
+        edge,
+        &Operation {
+            action: wish.action.as_str(),
+            region: Some(region),
+            reason: Some(&wish.reason),
+            until_unix_ms: until.map(|lasts| Clock::unix_ms().saturating_add(millis(lasts))),
+        },
+    );
     Ok(value)
 }
 

@@ -281,3 +281,133 @@ fn a_called_tool_has_its_own_data_class() {
         Some(1)
     );
 }
+
+/// A folder with a log of so many lines in two files.
+#[cfg(test)]
+fn logged(folder: &std::path::Path) -> [std::path::PathBuf; 2] {
+    use meridian_policies::audit::{Chain, Context, Lost};
+    let mut chain = Chain::new();
+    let files = [1, 4].map(|first| folder.join(format!("audit-{first:012}.jsonl")));
+    for (file, count) in files.iter().zip([3, 2]) {
+        let mut text = String::new();
+        for _ in 0..count {
+            let context = Context {
+                at_unix_ms: 1_795_372_320_042,
+                edge: "us-central1",
+                generation: 0,
+                snapshot: None,
+                request_id: "",
+            };
+            let lost = Lost {
+                transfers: 1,
+                ..Lost::default()
+            };
+            chain.append(&lost.record(&context), &mut text);
+        }
+        std::fs::write(file, text).unwrap();
+    }
+    files
+}
+
+#[cfg(test)]
+fn ask(command: &mut std::process::Command) -> support::Ran {
+    ran(command.output().unwrap())
+}
+
+#[test]
+fn an_audit_log_is_verified_across_its_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = logged(folder.path());
+    let whole = ask(meridian().args(["audit", "verify"]).arg(folder.path()));
+    assert_eq!(whole.code, Some(0), "{}", whole.err);
+    assert!(
+        whole.out.starts_with("intact: 5 lines in 2 files"),
+        "{}",
+        whole.out
+    );
+    let json = ask(meridian().args(["audit", "verify", "--json"]).args(&files)).json();
+    assert_eq!(
+        (&json["intact"], &json["head_seq"]),
+        (&json!(true), &json!(5))
+    );
+    let hash = json["head_hash"].as_str().unwrap().to_owned();
+    let expecting = |hash: &str| {
+        ask(meridian()
+            .args(["audit", "verify", "--expect", hash])
+            .arg(folder.path()))
+        .code
+    };
+    assert_eq!(expecting(&hash), Some(0));
+    assert_eq!(expecting(&"0".repeat(64)), Some(1));
+    let later = ask(meridian().args(["audit", "verify"]).arg(&files[1]));
+    assert_eq!(later.code, Some(0));
+    assert!(later.out.contains("begins at line 4"), "{}", later.out);
+}
+
+#[test]
+fn a_broken_audit_log_is_exit_code_1_with_file_line_and_what() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = logged(folder.path());
+    let text = std::fs::read_to_string(&files[1]).unwrap();
+    std::fs::write(&files[1], text.replacen("us-central1", "us-east1", 1)).unwrap();
+    let broken = ask(meridian().args(["audit", "verify"]).arg(folder.path()));
+    assert_eq!(broken.code, Some(1));
+    let place = format!("{}:1: changed", files[1].display());
+    assert!(broken.out.contains(&place), "{}", broken.out);
+    std::fs::write(&files[1], text.trim_end()).unwrap();
+    let torn = ask(meridian().args(["audit", "verify"]).arg(folder.path()));
+    assert!(torn.out.contains(":2: torn"), "{}", torn.out);
+    std::fs::write(&files[1], format!("{}{text}", "x".repeat(70_000))).unwrap();
+    let long = ask(meridian().args(["audit", "verify"]).arg(folder.path()));
+    assert!(long.out.contains(":1: longer"), "{}", long.out);
+    let none = ask(meridian().args(["audit", "verify", "/nothing/there"]));
+    assert_eq!(none.code, Some(1));
+    assert!(none.err.contains("cannot read"), "{}", none.err);
+}
+
+#[test]
+fn an_audit_report_is_data_or_a_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = logged(folder.path());
+    let report = |more: &[&str]| {
+        ask(meridian()
+            .args([
+                "audit",
+                "report",
+                "--from",
+                "2026-11-01",
+                "--to",
+                "2026-12-01",
+            ])
+            .args(more)
+            .arg(folder.path()))
+    };
+    let json = report(&["--json"]);
+    assert_eq!(json.code, Some(0), "{}", json.err);
+    assert_eq!(json.json()["violations"]["total"], 5);
+    assert_eq!(json.json()["audit_log_stats"]["chain"]["intact"], true);
+    let page = folder.path().join("report.html");
+    assert_eq!(report(&["--html", page.to_str().unwrap()]).code, Some(0));
+    let html = std::fs::read_to_string(&page).unwrap();
+    assert!(html.starts_with("<!doctype html>") && html.contains("The chain is intact."));
+    assert!(
+        report(&[]).out.contains("violations  5"),
+        "{}",
+        report(&[]).out
+    );
+    let text = std::fs::read_to_string(&files[0]).unwrap();
+    std::fs::write(&files[0], text.replacen("us-central1", "us-east1", 1)).unwrap();
+    let broken = report(&["--json"]);
+    assert_eq!(broken.code, Some(1));
+    assert_eq!(broken.json()["audit_log_stats"]["chain"]["intact"], false);
+    let wrong = ask(meridian().args([
+        "audit",
+        "report",
+        "--from",
+        "soon",
+        "--to",
+        "2026-12-01",
+        "x",
+    ]));
+    assert_eq!(wrong.code, Some(2));
+}

@@ -1,11 +1,10 @@
 //! Receipts as JSON, with names.
 
-use std::fmt::Write as _;
-
 use meridian_geo::{CityName, Country, Location, Point};
 use serde_json::{Value, json};
 
 use super::{explained, names};
+use crate::audit::rfc3339;
 use crate::limits::LimitVerdict;
 use crate::{AttemptOutcome, Obligation, Receipt, Snapshot, Verdict};
 
@@ -38,7 +37,7 @@ pub fn receipt_json(snapshot: &Snapshot, receipt: &Receipt) -> Value {
         "request_id": receipt.request_id.as_str(),
         "generation": receipt.generation,
         "digest": snapshot.digest(),
-        "at": at(receipt.at_unix_ms),
+        "at": rfc3339(receipt.at_unix_ms),
         "at_unix_ms": receipt.at_unix_ms,
         "client": receipt.client.to_string(),
         "location": location(&receipt.location),
@@ -121,54 +120,4 @@ fn limit(verdict: &LimitVerdict) -> Value {
 
 fn method(receipt: &Receipt) -> &'static str {
     receipt.method.text().unwrap_or("EXTENSION")
-}
-
-/// RFC 3339 in UTC, milliseconds.
-fn at(unix_ms: u64) -> String {
-    let (days, ms) = (unix_ms / 86_400_000, unix_ms % 86_400_000);
-    let (year, month, day) = civil(days);
-    let (seconds, ms) = (ms / 1_000, ms % 1_000);
-    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    let mut out = String::with_capacity(24);
-    // Writing to a string cannot fail.
-    let _ = write!(
-        out,
-        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z"
-    );
-    out
-}
-
-/// Days since 1970 to a date (Hinnant, "chrono-compatible low-level date
-/// algorithms"), for years from 1970 on.
-fn civil(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let era = days / 146_097;
-    let of_era = days % 146_097;
-    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let shifted = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
-    (year + era * 400 + u64::from(month <= 2), month, day)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn moments_come_out_as_dates() {
-        for (ms, text) in [
-            (0, "1970-01-01T00:00:00.000Z"),
-            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
-            (1_767_225_599_999, "2025-12-31T23:59:59.999Z"),
-            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
-        ] {
-            assert_eq!(at(ms), text);
-        }
-    }
 }

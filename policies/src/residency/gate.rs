@@ -104,6 +104,38 @@ impl Permitted {
     }
 }
 
+/// What lets data cross a border.
+#[derive(Copy, Clone, Debug, Eq, PartialEq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Basis {
+    /// The law does not speak of data of this class.
+    NotProtected,
+    /// The law of the other place was found adequate.
+    Adequacy,
+    /// The law lets it go, as far as the class goes.
+    Allowed,
+    /// The person consented.
+    Consent,
+    /// Safeguards: an obligation.
+    Safeguards,
+    /// A copy stays at home: an obligation.
+    LocalCopy,
+}
+
+impl Basis {
+    /// Stable name, for the audit log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotProtected => "not_protected",
+            Self::Adequacy => "adequacy",
+            Self::Allowed => "allowed",
+            Self::Consent => "consent",
+            Self::Safeguards => "safeguards",
+            Self::LocalCopy => "local_copy",
+        }
+    }
+}
+
 /// Why no region may serve.
 #[derive(Clone, Debug)]
 pub struct ResidencyRefusal {
@@ -334,6 +366,34 @@ impl Jurisdiction {
 }
 
 impl Snapshot {
+    /// What lets data go to a region across the border. `None`: the region is
+    /// the jurisdiction's own, or not permitted, or residency is off.
+    pub fn transfer_basis(&self, permitted: &Permitted, region: RegionIndex) -> Option<Basis> {
+        if !permitted.allows(region) || !permitted.crosses_border(region) {
+            return None;
+        }
+        let law = self.residency.jurisdiction(permitted.jurisdiction?)?;
+        Some(if permitted.class < law.protects {
+            Basis::NotProtected
+        } else if permitted.burdened.contains(region) {
+            if law
+                .cell(permitted.class)
+                .burden
+                .contains(Obligation::LocalCopy)
+            {
+                Basis::LocalCopy
+            } else {
+                Basis::Safeguards
+            }
+        } else if permitted.conditional.contains(region) {
+            Basis::Consent
+        } else if law.cross_border == CrossBorder::WithAdequacy {
+            Basis::Adequacy
+        } else {
+            Basis::Allowed
+        })
+    }
+
     /// Appends the value of `x-residency-obligations`: a dictionary (RFC 9651)
     /// of what is to be done when a region serves, e.g.
     /// `jurisdiction="eu", encryption_in_transit, retention="90_days"`.

@@ -26,7 +26,7 @@ pub(crate) use classify::{CompiledClassify, compile_classify, header_class};
 pub(crate) use compiled::CompiledResidency;
 pub use compiled::{CrossBorder, Encryption, Jurisdiction, Storage};
 pub(crate) use countries::CountrySet;
-pub use gate::{Permitted, RefusalRule, ResidencyRefusal, Standing, eligible};
+pub use gate::{Basis, Permitted, RefusalRule, ResidencyRefusal, Standing, eligible};
 pub use obligations::{Obligation, Obligations};
 pub(crate) use raw::{
     RawClassification, RawClassify, RawJurisdictions, RawKnownRegions, RawResidencySet, RawSwitch,

@@ -182,7 +182,10 @@ fn what_is_vouched_for_is_no_longer_owed() {
         "jurisdiction=\"br\", encryption_in_transit, encryption_at_rest, limited_replication, retention=\"user_controlled\""
     );
     facts.location.country = meridian_geo::Country::parse("SG");
-    facts.claims.purpose = Some(crate::Purpose("support"));
+    facts.claims.purpose = Some(crate::Purpose {
+        text: "support",
+        by: Vouched::TrustedHop,
+    });
     let permitted = gate(&snapshot, &facts, DataClass::Tier2Personal).unwrap();
     assert!(
         !permitted

@@ -88,6 +88,25 @@ pub fn transfer(snapshot: &Snapshot, ask: TransferAsk) -> Transfer {
     }
 }
 
+impl Snapshot {
+    /// The law that answers [`transfer`]: of those that count the source among
+    /// their own the strictest, else that of unknown places. `None` with
+    /// residency off.
+    pub fn law_of_region(&self, ask: &TransferAsk) -> Option<&Jurisdiction> {
+        let residency = &self.residency;
+        match residency.switch {
+            Switch::Off => None,
+            Switch::On => {
+                let laws = residency.jurisdictions.iter().map(AsRef::as_ref);
+                let claiming = laws.filter(|law: &&Jurisdiction| law.claims(ask.source));
+                claiming
+                    .max_by_key(|law| law.judge(*ask))
+                    .or_else(|| residency.jurisdiction(residency.unknown).map(AsRef::as_ref))
+            }
+        }
+    }
+}
+
 impl Jurisdiction {
     fn claims(&self, region: RegionIndex) -> bool {
         self.cells.iter().any(|cell| cell.own.contains(region))

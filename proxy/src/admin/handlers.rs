@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 use meridian_policies::Diagnostic;
+use meridian_policies::audit::Operation;
 use serde_json::{Value, json};
 
 use super::answer::{self, Body, Problem};
@@ -19,6 +20,7 @@ use crate::edge::{Edge, Phase};
 use crate::overrides::{self, Denied, Wish};
 use crate::reload::{self, Outcome};
 use crate::settings::Switch;
+use crate::telemetry::audit::Audit;
 use crate::telemetry::{self, Telemetry};
 
 /// Bytes of a request body.
@@ -130,6 +132,28 @@ fn ready_detail(edge: &Edge, phase: Phase) -> Value {
         "reloads": { "accepted": accepted, "rejected": rejected },
         "rejected_reload": standing,
         "certificates": certificates,
+        "audit": edge.telemetry.audit().map(audit),
+    })
+}
+
+/// Where the audit log stands. Whoever keeps `seq` and `hash` elsewhere can
+/// tell later whether lines were cut off at its end.
+fn audit(log: &Audit) -> Value {
+    let standing = log.standing();
+    json!({
+        "failing": standing.fault.is_some(),
+        "fault": standing.fault,
+        "file": standing.file,
+        "seq": standing.head.as_ref().map(|head| head.seq),
+        "hash": standing.head.map(|head| head.hash),
+        "lost": {
+            "refusals": standing.lost.refusals,
+            "transfers": standing.lost.transfers,
+            "others": standing.lost.others,
+        },
+        "refused": standing.refused,
+        "torn_bytes": standing.torn_bytes,
+        "waiting": standing.waiting,
     })
 }
 
@@ -227,7 +251,19 @@ async fn ordered(edge: Arc<Edge>, region: String, body: &[u8]) -> Response<Body>
     }
 }
 
+/// Into the audit log, with nothing but what was done.
+fn operated(edge: &Edge, action: &str) {
+    let operation = Operation {
+        action,
+        region: None,
+        reason: None,
+        until_unix_ms: None,
+    };
+    crate::pipeline::audit::operation(edge, &operation);
+}
+
 async fn reloaded(edge: Arc<Edge>) -> Response<Body> {
+    operated(&edge, "reload");
     let both = move || {
         edge.tls.reload();
         reload::reload(&edge)
@@ -257,6 +293,7 @@ fn told(outcome: &Outcome) -> Response<Body> {
 
 fn drain(edge: &Edge) -> Response<Body> {
     edge.lifecycle.drain();
+    operated(edge, "drain-edge");
     let value = json!({ "phase": edge.lifecycle.phase().as_str() });
     answer::json(StatusCode::ACCEPTED, &value)
 }

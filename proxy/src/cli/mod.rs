@@ -6,6 +6,7 @@
 //! Refuses: to list a verb before it works.
 
 mod ask;
+mod audit;
 mod check;
 #[cfg(feature = "demo")]
 mod demo;
@@ -75,6 +76,9 @@ enum Verb {
     /// Replace a running edge by a new process, without refusing anybody
     #[command(after_help = upgrade::EXAMPLES)]
     Upgrade(upgrade::UpgradeArgs),
+    /// Verify and report on audit logs
+    #[command(subcommand)]
+    Audit(audit::AuditVerb),
     /// Ask the geo data
     #[command(subcommand)]
     Geo(geo::GeoVerb),
@@ -132,6 +136,7 @@ pub fn main() -> ExitCode {
         Verb::Reload(args) => reload::reload(&args),
         Verb::Drain(args) => drain::drain(&args),
         Verb::Upgrade(args) => upgrade::upgrade(&args),
+        Verb::Audit(verb) => audit::audit(&verb),
         Verb::Geo(verb) => geo::geo(&verb),
         Verb::Region(verb) => region::region(&verb),
         #[cfg(feature = "demo")]
@@ -176,6 +181,8 @@ mod tests {
             "reload",
             "drain",
             "upgrade",
+            "audit verify",
+            "audit report",
             "geo lookup",
             "region drain",
             "region force",

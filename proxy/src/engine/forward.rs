@@ -25,7 +25,7 @@ use super::upstream::h1::Upstream;
 use super::upstream::pool;
 use crate::pipeline::admit::Admitted;
 use crate::pipeline::refuse::Refusal;
-use crate::pipeline::{events, forwarded, ids, respond};
+use crate::pipeline::{audit, events, forwarded, ids, respond};
 use crate::telemetry::{ConnectResult, RetryReason, Shape};
 
 /// Interim answers (1xx) to one request. They are gathered for the client, so
@@ -112,6 +112,7 @@ pub async fn forward(
     let mut tried = Tried::default();
     let mut replay = None;
     let mut last = None;
+    let mut audited = None;
     edge.budget.note_request(x.record.started);
     loop {
         let (now, draw) = (x.meter.now, ids::draw());
@@ -128,6 +129,12 @@ pub async fn forward(
             Ok(choice) => choice,
             Err(none) => return Err(last.unwrap_or(none)),
         };
+        if audited != Some(choice.region())
+            && let Some(crossing) = audit::crossing((edge, generation), &work, choice)
+        {
+            Box::pin(crossing.recorded()).await?;
+            audited = Some(choice.region());
+        }
         let flight = Flight::begin(&generation.view, choice.endpoint(), now);
         x.record.attempt(&choice, draw);
         let failed = match attempt(x, down, (&work, &choice), (replay.take(), draw)).await {

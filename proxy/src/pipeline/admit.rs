@@ -26,6 +26,8 @@ pub struct Admitted<'a> {
     pub facts: &'a Facts<'a>,
     /// Its data class.
     pub class: DataClass,
+    /// The same, with who said so.
+    pub classified: Classified,
     /// What the law allows.
     pub permitted: Permitted,
     /// The endpoint that holds its session.
@@ -118,7 +120,9 @@ pub fn permit<'a>(
     let permitted = residency::eligible(snapshot, route, facts, classified).map_err(|law| {
         let rule = snapshot.jurisdiction_id(law.jurisdiction).to_owned();
         let detail = format!("{law}; needed: {}", law.needed());
-        Box::new(Refusal::new(RejectReason::Residency, detail).by(rule))
+        let mut refusal = Refusal::new(RejectReason::Residency, detail).by(rule);
+        refusal.law = Some((law.jurisdiction, law.rule));
+        Box::new(refusal)
     })?;
     let (affinity, session) = match facts.head.first(Known::McpSessionId) {
         Some(id) => session::open(id),
@@ -128,6 +132,7 @@ pub fn permit<'a>(
         id: ask.id,
         facts,
         class: classified.class,
+        classified,
         permitted,
         affinity,
         session,

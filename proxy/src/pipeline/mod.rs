@@ -5,6 +5,7 @@
 //! (`engine` has them).
 
 pub mod admit;
+pub mod audit;
 pub mod client;
 pub mod events;
 pub mod extra;

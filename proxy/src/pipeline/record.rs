@@ -14,10 +14,11 @@ use meridian_policies::{
 use meridian_wire::{Known, RequestHead, ResponseHead};
 
 use super::admit::Findings;
+use super::audit;
 use super::forwarded;
 use super::ids::{self, RequestId};
 use super::refuse::Refusal;
-use crate::edge::Generation;
+use crate::edge::{Edge, Generation};
 use crate::engine::exchange::Place;
 use crate::engine::forward::Served;
 use crate::engine::tunnel::Tunnelled;
@@ -172,6 +173,27 @@ impl<'a> Record<'a> {
         if let (RejectReason::AccessDenied, Some(rule)) = (refusal.reason, &refusal.rule) {
             self.receipt.rules.add(RuleFamily::Access, rule);
         }
+        audit::refused(self, refusal);
+    }
+
+    /// The process.
+    pub(super) fn edge(&self) -> &'a Edge {
+        self.place.edge
+    }
+
+    /// What it is decided with.
+    pub(super) fn generation(&self) -> &'a Generation {
+        self.generation
+    }
+
+    /// Who and where the client is.
+    pub(super) fn place(&self) -> (IpAddr, &Location) {
+        (self.client, &self.location)
+    }
+
+    /// What is remembered so far.
+    pub(super) fn receipt(&self) -> &Receipt {
+        &self.receipt
     }
 
     /// Why it was refused, if it was.

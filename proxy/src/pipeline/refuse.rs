@@ -6,8 +6,9 @@
 
 use std::time::Duration;
 
-use meridian_policies::RejectReason;
 use meridian_policies::limits::LimitRefusal;
+use meridian_policies::residency::RefusalRule;
+use meridian_policies::{JurisdictionIndex, RejectReason};
 use meridian_wire::Malformed;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -31,6 +32,8 @@ pub struct Refusal {
     pub allow: Option<String>,
     /// JSON-RPC code, where the protocol has one of its own.
     pub code: Option<i32>,
+    /// The jurisdiction and its rule, where the law refused.
+    pub law: Option<(JurisdictionIndex, RefusalRule)>,
 }
 
 impl Refusal {
@@ -45,6 +48,7 @@ impl Refusal {
             limit: None,
             allow: None,
             code: None,
+            law: None,
         }
     }
 
@@ -143,7 +147,7 @@ fn error(reason: RejectReason) -> &'static str {
         RejectReason::UpstreamBroken => "http_protocol_error",
         RejectReason::UpstreamTimeout => "http_response_timeout",
         RejectReason::Overloaded => "connection_limit_reached",
-        RejectReason::Internal => "proxy_internal_error",
+        RejectReason::AuditUnavailable | RejectReason::Internal => "proxy_internal_error",
     }
 }
 

@@ -13,6 +13,8 @@ use super::raw::{self, AdminAddress, Protocol};
 use super::recording;
 use super::references::{Surroundings, beside, folder};
 use super::values::{Filled, OnOff, Positive};
+use crate::telemetry::audit::AuditSettings;
+
 use super::{
     AccessLog, AdminBind, AdminSettings, GeoSettings, Listener, ProcessLimits, Protocols,
     SampleRule, Secret, Settings, Switch, TelemetrySettings, Timeouts, UpgradeSettings,
@@ -119,6 +121,20 @@ fn telemetry(telemetry: raw::Telemetry, base: &Path) -> TelemetrySettings {
         receipts: size(telemetry.receipts.0),
         metrics: switch(telemetry.metrics),
         recording: None,
+        audit: telemetry.audit.map(|log| audit(&log, base)),
+    }
+}
+
+fn audit(raw: &raw::Audit, base: &Path) -> AuditSettings {
+    AuditSettings {
+        path: beside(base, &raw.path),
+        mode: raw.mode,
+        refusals: raw.refusals,
+        transfers_from: raw.transfers_from,
+        rotate_size: raw.rotate_size,
+        keep: raw.keep,
+        fsync: raw.fsync,
+        on_failure: raw.on_failure,
     }
 }
 

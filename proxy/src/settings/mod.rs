@@ -23,6 +23,8 @@ use meridian_geo::IpNet;
 use meridian_policies::{Diagnostic, SourceFile};
 use meridian_wire::HeadLimits;
 
+use crate::telemetry::audit::AuditSettings;
+
 pub use descriptors::{DESCRIPTORS_KEPT_BACK, raise_descriptor_limit};
 pub use recording::{GuardSettings, RecordingSettings, percent};
 pub use references::{READ_MAX, Surroundings, read_text, unreadable};
@@ -162,6 +164,8 @@ pub struct TelemetrySettings {
     pub metrics: Switch,
     /// Decisions in full; `None`: not recorded.
     pub recording: Option<RecordingSettings>,
+    /// `None`: nothing is audited.
+    pub audit: Option<AuditSettings>,
 }
 
 /// Where the access log goes.

@@ -4,11 +4,14 @@
 pub(super) mod tls;
 
 use std::net::SocketAddr;
-use std::num::{NonZeroU32, NonZeroU64};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
+use meridian_policies::DataClass;
 use meridian_policies::yaml::Span;
 use serde::{Deserialize, Deserializer, de::Error as _};
+
+use crate::telemetry::audit::{Fsync, Keep, Mode, OnFailure, Refusals};
 
 use super::values::{Bounded, Filled, Net, OnOff, Positive, Size, Statuses, Within};
 
@@ -302,6 +305,7 @@ pub(super) struct Telemetry {
     pub(super) sample: Bounded<Sample, RULES_MAX>,
     pub(super) receipts: Within<0, 1_048_576>,
     pub(super) metrics: OnOff,
+    pub(super) audit: Option<Audit>,
 }
 
 impl Default for Telemetry {
@@ -311,7 +315,155 @@ impl Default for Telemetry {
             sample: Bounded::default(),
             receipts: Within(1_024),
             metrics: OnOff::On,
+            audit: None,
         }
+    }
+}
+
+/// The audit log: what contradicts itself is refused here.
+#[derive(Deserialize)]
+#[serde(try_from = "AuditFields")]
+pub(super) struct Audit {
+    pub(super) path: String,
+    pub(super) mode: Mode,
+    pub(super) refusals: Refusals,
+    pub(super) transfers_from: DataClass,
+    pub(super) rotate_size: u64,
+    pub(super) keep: Keep,
+    pub(super) fsync: Fsync,
+    pub(super) on_failure: OnFailure,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AuditFields {
+    path: Filled,
+    #[serde(default)]
+    mode: AuditMode,
+    #[serde(default)]
+    refusals: AuditRefusals,
+    #[serde(default = "laxest")]
+    transfers_from: DataClass,
+    #[serde(default)]
+    rotate: AuditRotate,
+    fsync: Option<AuditFsync>,
+    #[serde(default)]
+    on_failure: AuditOnFailure,
+}
+
+fn laxest() -> DataClass {
+    DataClass::Tier4Public
+}
+
+#[derive(Copy, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum AuditMode {
+    Strict,
+    #[default]
+    Relaxed,
+}
+
+#[derive(Copy, Clone, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum AuditRefusals {
+    #[default]
+    All,
+    Law,
+}
+
+#[derive(Copy, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum AuditFsync {
+    Always,
+    Interval,
+    Off,
+}
+
+#[derive(Copy, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum AuditOnFailure {
+    #[default]
+    Refuse,
+    Serve,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct AuditRotate {
+    size: Size<65_536, 17_179_869_184>,
+    keep: AuditKeep,
+}
+
+impl Default for AuditRotate {
+    fn default() -> Self {
+        Self {
+            size: Size(64 * 1024 * 1024),
+            keep: AuditKeep(Keep::All),
+        }
+    }
+}
+
+/// `all`, or how many files.
+struct AuditKeep(Keep);
+
+impl<'de> Deserialize<'de> for AuditKeep {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        if text == "all" {
+            return Ok(Self(Keep::All));
+        }
+        let files = text.parse::<NonZeroUsize>().ok();
+        let files = files.filter(|files| files.get() <= 1_000_000);
+        files.map(|files| Self(Keep::Files(files))).ok_or_else(|| {
+            D::Error::custom(format!(
+                "`{text}` is not a number of files; write all, or 1 to 1000000"
+            ))
+        })
+    }
+}
+
+impl TryFrom<AuditFields> for Audit {
+    type Error = String;
+
+    fn try_from(fields: AuditFields) -> Result<Self, String> {
+        let strict = fields.mode == AuditMode::Strict;
+        if strict && !matches!(fields.fsync, None | Some(AuditFsync::Always)) {
+            return Err(
+                "`mode: strict` promises that a record is durable before its request \
+                        goes on: write fsync: always, or leave it out"
+                    .to_owned(),
+            );
+        }
+        if strict && fields.on_failure == AuditOnFailure::Serve {
+            return Err(
+                "`mode: strict` and `on_failure: serve` contradict each other: \
+                        write on_failure: refuse, or mode: relaxed"
+                    .to_owned(),
+            );
+        }
+        Ok(Self {
+            path: fields.path.0,
+            mode: match fields.mode {
+                AuditMode::Strict => Mode::Strict,
+                AuditMode::Relaxed => Mode::Relaxed,
+            },
+            refusals: match fields.refusals {
+                AuditRefusals::All => Refusals::All,
+                AuditRefusals::Law => Refusals::Law,
+            },
+            transfers_from: fields.transfers_from,
+            rotate_size: fields.rotate.size.0,
+            keep: fields.rotate.keep.0,
+            fsync: match (fields.fsync, fields.mode) {
+                (Some(AuditFsync::Always), _) | (None, AuditMode::Strict) => Fsync::Always,
+                (Some(AuditFsync::Interval), _) | (None, AuditMode::Relaxed) => Fsync::Interval,
+                (Some(AuditFsync::Off), _) => Fsync::Off,
+            },
+            on_failure: match fields.on_failure {
+                AuditOnFailure::Refuse => OnFailure::Refuse,
+                AuditOnFailure::Serve => OnFailure::Serve,
+            },
+        })
     }
 }
 

@@ -6,6 +6,7 @@
 //! survive reloads. Refuses: labels that a client could choose, and failing a
 //! request because a disk is full.
 
+pub mod audit;
 mod counts;
 mod decisions;
 mod exemplar;
@@ -32,6 +33,7 @@ use meridian_policies::replay::Asked;
 use meridian_policies::{Receipt, RegionIndex, RejectReason};
 use meridian_wire::Method;
 
+use self::audit::Audit;
 use self::counts::{Counts, Named};
 pub use self::decisions::{DECISIONS_MAX, Filter, Kind};
 pub use self::exposition::CONTENT_TYPE;
@@ -66,6 +68,7 @@ pub struct Telemetry {
     waf: Named,
     limited: AtomicU64,
     log: Option<Log>,
+    audit: Option<Audit>,
     ring: Ring<Receipt>,
     recorder: Option<Recorder>,
     /// Generations that receipts may refer to; newest last.
@@ -97,7 +100,7 @@ impl DecisionCells {
 }
 
 impl Telemetry {
-    /// Opens the access log. `edge_region` is where this edge stands: the
+    /// Opens the access log and the audit log. `edge_region` is where this edge stands: the
     /// `source_region` of what crosses regions.
     pub fn new(settings: &TelemetrySettings, edge_region: &str) -> io::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -117,6 +120,11 @@ impl Telemetry {
             waf: Named::default(),
             limited: AtomicU64::new(0),
             log: Log::start(settings, shards)?,
+            audit: settings
+                .audit
+                .as_ref()
+                .map(|audit| Audit::start(audit, edge_region))
+                .transpose()?,
             ring: Ring::new(settings.receipts),
             recorder: match &settings.recording {
                 Some(recording) => Some(Recorder::start(recording, edge_region)?),
@@ -129,6 +137,12 @@ impl Telemetry {
     /// Decisions in full, where they are wanted.
     pub fn recorder(&self) -> Option<&Recorder> {
         self.recorder.as_ref()
+    }
+
+    /// The audit log; `None`: nothing is audited.
+    #[inline]
+    pub fn audit(&self) -> Option<&Audit> {
+        self.audit.as_ref()
     }
 
     /// Whether metrics are wanted.
@@ -279,11 +293,15 @@ impl Telemetry {
         self.waf.add(rule);
     }
 
-    /// Waits until the access log is written, two seconds at most: for the
+    /// Waits until the logs are written, two seconds each at most: for the
     /// end of the process.
     pub fn flush(&self) {
         if let Some(recorder) = &self.recorder {
             let _ = recorder.flush(FLUSH_MAX);
+        }
+        if let Some(audit) = &self.audit {
+            // What a standing disk has not taken by then is lost.
+            let _ = audit.flush(FLUSH_MAX);
         }
         if let Some(log) = &self.log {
             // What a standing disk has not taken by then is lost.

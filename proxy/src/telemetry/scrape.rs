@@ -48,6 +48,7 @@ impl Telemetry {
         endpoints(&mut out, scrape);
         certificates(&mut out, scrape);
         self.process(&mut out, scrape);
+        self.audited(&mut out);
         out.encode()
     }
 
@@ -265,6 +266,68 @@ impl Telemetry {
             "meridian_ejections",
             "Endpoints ejected for their failures.",
             ejections,
+        );
+    }
+
+    fn audited(&self, out: &mut Exposition) {
+        let Some(audit) = &self.audit else {
+            return;
+        };
+        let standing = audit.standing();
+        let one = |count: u64| vec![(Vec::new(), count)];
+        let kinds = standing
+            .written
+            .map(|(kind, count)| (vec![label("kind", kind.as_str())], count));
+        out.counter(
+            "meridian_audit_records",
+            "Records written to the audit log.",
+            kinds.into(),
+        );
+        let lost = [
+            (vec![label("kind", "refusal")], standing.lost.refusals),
+            (vec![label("kind", "transfer")], standing.lost.transfers),
+            (vec![label("kind", "other")], standing.lost.others),
+        ];
+        out.counter(
+            "meridian_audit_lost",
+            "Records that were never written.",
+            lost.into(),
+        );
+        out.counter(
+            "meridian_audit_refused",
+            "Requests refused because they could not be recorded.",
+            one(standing.refused),
+        );
+        out.counter(
+            "meridian_audit_write_errors",
+            "Attempts to write the audit log that failed.",
+            one(standing.errors),
+        );
+        out.counter(
+            "meridian_audit_torn_bytes",
+            "Bytes of torn lines that were set aside.",
+            one(standing.torn_bytes),
+        );
+        out.counter(
+            "meridian_audit_rotations",
+            "Files of the audit log begun since the start.",
+            one(standing.rotations),
+        );
+        let gauge = |number: u64| vec![(Vec::new(), float(number))];
+        out.gauge(
+            "meridian_audit_failing",
+            "1 while the audit log can't be written.",
+            gauge(u64::from(standing.fault.is_some())),
+        );
+        out.gauge(
+            "meridian_audit_waiting",
+            "Records that wait for the writer.",
+            gauge(u64::try_from(standing.waiting).unwrap_or(u64::MAX)),
+        );
+        out.gauge(
+            "meridian_audit_head",
+            "Number of the last line of the audit log.",
+            gauge(standing.head.map_or(0, |head| head.seq)),
         );
     }
 

@@ -66,6 +66,7 @@ pub(crate) fn settings() -> TelemetrySettings {
         receipts: 8,
         metrics: Switch::On,
         recording: None,
+        audit: None,
     }
 }
 

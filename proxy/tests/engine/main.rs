@@ -6,6 +6,7 @@
 
 #![cfg(test)]
 
+mod audit;
 mod deadlines;
 mod downgrade;
 mod drain;

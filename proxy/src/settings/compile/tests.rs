@@ -7,6 +7,7 @@ use crate::settings::{
     AccessLog, AdminBind, ClientAuth, Settings, Surroundings, Switch, Tickets, TlsSettings,
     TlsVersion,
 };
+use crate::telemetry::audit::{Fsync, Keep, Mode, OnFailure, Refusals};
 
 const SMALL: &str = "edge: { region: here }\nlisteners:\n  - { address: \"0.0.0.0:8080\" }\n";
 
@@ -345,4 +346,59 @@ fn the_control_socket_lies_beside_the_file_and_has_a_bound() {
     assert!(upgrade("upgrade: { patience: 3s }").is_err());
     assert!(upgrade("upgrade: { socket: s, patience: 0s }").is_err());
     assert!(upgrade("upgrade: { socket: \"\" }").is_err());
+}
+
+const AUDITED: &str = "telemetry: { audit: { path: audit/";
+
+#[test]
+fn an_audit_log_is_off_until_it_has_a_folder_and_then_complete() {
+    assert_eq!(parse(SMALL).unwrap().telemetry.audit, None);
+    let settings = parse(&format!("{SMALL}{AUDITED} }} }}\n")).unwrap();
+    let audit = settings.telemetry.audit.unwrap();
+    assert_eq!(audit.path, PathBuf::from("conf/audit/"));
+    assert_eq!(audit.mode, Mode::Relaxed);
+    assert_eq!(audit.refusals, Refusals::All);
+    assert_eq!(audit.transfers_from.as_str(), "tier_4_public");
+    assert_eq!(audit.rotate_size, 64 << 20);
+    assert_eq!(audit.keep, Keep::All);
+    assert_eq!(audit.fsync, Fsync::Interval);
+    assert_eq!(audit.on_failure, OnFailure::Refuse);
+    assert!(parse(&format!("{SMALL}telemetry: {{ audit: {{}} }}\n")).is_err());
+}
+
+#[test]
+fn every_key_of_the_audit_log_is_read() {
+    let more = ", mode: strict, refusals: law, transfers_from: tier_2_personal, \
+                rotate: { size: 1MiB, keep: 7 }, fsync: always, on_failure: refuse";
+    let settings = parse(&format!("{SMALL}{AUDITED}{more} }} }}\n")).unwrap();
+    let audit = settings.telemetry.audit.unwrap();
+    assert_eq!(audit.mode, Mode::Strict);
+    assert_eq!(audit.refusals, Refusals::Law);
+    assert_eq!(audit.transfers_from.as_str(), "tier_2_personal");
+    assert_eq!(audit.rotate_size, 1 << 20);
+    assert_eq!(audit.keep, Keep::Files(7.try_into().unwrap()));
+    assert_eq!(audit.fsync, Fsync::Always);
+    let strict = parse(&format!("{SMALL}{AUDITED}, mode: strict }} }}\n")).unwrap();
+    assert_eq!(strict.telemetry.audit.unwrap().fsync, Fsync::Always);
+    let off = ", fsync: off, on_failure: serve, rotate: { keep: all }";
+    let off = parse(&format!("{SMALL}{AUDITED}{off} }} }}\n")).unwrap();
+    let off = off.telemetry.audit.unwrap();
+    assert_eq!((off.fsync, off.on_failure), (Fsync::Off, OnFailure::Serve));
+}
+
+#[test]
+fn an_audit_log_that_contradicts_itself_is_refused() {
+    for (more, said) in [
+        (", mode: strict, fsync: interval", "write fsync: always"),
+        (", mode: strict, fsync: off", "write fsync: always"),
+        (", mode: strict, on_failure: serve", "mode: relaxed"),
+        (", rotate: { size: 1KiB }", "not within"),
+        (", rotate: { keep: 0 }", "write all, or"),
+        (", rotate: { keep: some }", "write all, or"),
+        (", sync: always", "sync"),
+    ] {
+        let (line, message) = fault(&format!("{SMALL}{AUDITED}{more} }} }}\n"));
+        assert_eq!(line, 4, "{more}");
+        assert!(message.contains(said), "{more}: {message}");
+    }
 }

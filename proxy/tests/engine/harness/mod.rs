@@ -59,6 +59,7 @@ pub(crate) struct Setup {
     threads: usize,
     tls: Option<String>,
     folder: Option<TempDir>,
+    audit: String,
 }
 
 const ROUTES: &str = r#"
@@ -82,6 +83,7 @@ impl Setup {
             threads: 1,
             tls: None,
             folder: None,
+            audit: String::new(),
         }
     }
 
@@ -136,6 +138,12 @@ impl Setup {
         self
     }
 
+    /// For example `path: /tmp/x, mode: strict`.
+    pub(crate) fn audit(mut self, audit: &str) -> Self {
+        self.audit = format!(", audit: {{ {audit} }}");
+        self
+    }
+
     pub(crate) fn threads(mut self, threads: usize) -> Self {
         self.threads = threads;
         self
@@ -154,9 +162,10 @@ impl Setup {
              \x20 - address: \"127.0.0.1:0\"\n    protocols: [h1, h2, h3]\n\
              \x20   tls:\n      {}\n\
              admin: {{ address: \"off\" }}\ngeo: {{ embedded: off }}\n\
-             telemetry: {{ access_log: off, receipts: 64 }}\n",
+             telemetry: {{ access_log: off, receipts: 64{} }}\n",
             self.threads,
             self.tls.as_ref().unwrap_or(&default),
+            self.audit,
         );
         for (key, value, open, close) in [
             ("timeouts", self.timeouts.as_str(), '{', '}'),
