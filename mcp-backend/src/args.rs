@@ -42,6 +42,9 @@ pub struct BackendArgs {
     /// File that keeps the records (JSON lines)
     #[arg(long, value_name = "FILE")]
     pub store: Option<PathBuf>,
+    /// File that gets one JSON line for every request before it is handled, as /v3/log has it
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
     /// Open /fault and /v3/log: for tests and drills, never for strangers
     #[arg(long)]
     pub faults: bool,
@@ -88,6 +91,7 @@ impl BackendArgs {
             capacity: usize::try_from(self.capacity).unwrap_or(usize::MAX),
             drain: Duration::from_secs(self.drain),
             store: self.store.clone(),
+            log: self.log.clone(),
             faults: self.faults,
             ..Options::new(self.region.clone())
         })

@@ -80,6 +80,10 @@ impl Backend {
                 .as_deref()
                 .map_or_else(|| Ok(Store::in_memory()), Store::open)?,
         );
+        let journal = Journal::open(options.log.as_deref()).map_err(|error| StoreError::File {
+            path: options.log.clone().unwrap_or_default(),
+            error,
+        })?;
         let load = Arc::new(Load::new(options.capacity));
         let closing = CancellationToken::new();
         let server = Regional::new(
@@ -93,7 +97,7 @@ impl Backend {
             load,
             store,
             mcp,
-            journal: Mutex::default(),
+            journal: Mutex::new(journal),
             faults: Mutex::default(),
             started: Instant::now(),
             draining: CancellationToken::new(),
@@ -128,8 +132,8 @@ impl Backend {
             return Ok(no_room("as many requests in flight as this server takes"));
         };
         let (parts, body) = request.into_parts();
-        if self.options.faults {
-            lock(&self.journal).record(&parts);
+        if self.options.faults || self.options.log.is_some() {
+            lock(&self.journal).record(&parts)?;
         }
         let effect = self.draw(parts.uri.path());
         let half = self.options.delay / 2;

@@ -3,6 +3,9 @@
 //! names, and no more than a bounded piece of each.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::Path;
 
 use http::{HeaderMap, request::Parts};
 use serde::Serialize;
@@ -51,17 +54,28 @@ pub(crate) struct Report {
     pub entries: Vec<Entry>,
 }
 
-/// A ring of the last requests.
+/// A ring of the last requests, and their file.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
     total: u64,
     classes: BTreeMap<&'static str, u64>,
     entries: VecDeque<Entry>,
+    file: Option<File>,
 }
 
 impl Journal {
-    /// Notes a request.
-    pub(crate) fn record(&mut self, parts: &Parts) {
+    /// With a file that every request is appended to.
+    pub(crate) fn open(path: Option<&Path>) -> io::Result<Self> {
+        let append = |path| File::options().create(true).append(true).open(path);
+        Ok(Self {
+            file: path.map(append).transpose()?,
+            ..Self::default()
+        })
+    }
+
+    /// Notes a request. A file that can't be written is an error: who asked
+    /// for it relies on it.
+    pub(crate) fn record(&mut self, parts: &Parts) -> io::Result<()> {
         self.total += 1;
         let data_class = field(&parts.headers, "x-data-class");
         *self
@@ -71,7 +85,7 @@ impl Journal {
         if self.entries.len() == ENTRIES_MAX {
             self.entries.pop_front();
         }
-        self.entries.push_back(Entry {
+        let entry = Entry {
             seq: self.total,
             method: cut(parts.method.as_str(), FIELD_MAX),
             path: cut(parts.uri.path(), PATH_MAX),
@@ -81,7 +95,14 @@ impl Journal {
             traceparent: field(&parts.headers, "traceparent"),
             mcp_method: field(&parts.headers, "mcp-method"),
             mcp_name: field(&parts.headers, "mcp-name"),
+        };
+        let written = self.file.as_mut().map_or(Ok(()), |file| {
+            let mut line = serde_json::to_vec(&entry)?;
+            line.push(b'\n');
+            file.write_all(&line)
         });
+        self.entries.push_back(entry);
+        written
     }
 
     /// The totals and the last `limit` requests, oldest first.
@@ -96,7 +117,10 @@ impl Journal {
 
     /// Forgets everything, totals included.
     pub(crate) fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self {
+            file: self.file.take(),
+            ..Self::default()
+        };
     }
 }
 
@@ -136,9 +160,11 @@ mod tests {
     #[test]
     fn the_ring_forgets_the_oldest_and_the_totals_forget_nothing() {
         let mut journal = Journal::default();
-        journal.record(&request("/first", Some("tier_1_pii")));
+        journal
+            .record(&request("/first", Some("tier_1_pii")))
+            .unwrap();
         for _ in 0..ENTRIES_MAX {
-            journal.record(&request("/later?q=1", None));
+            journal.record(&request("/later?q=1", None)).unwrap();
         }
         let report = journal.report(usize::MAX);
         assert_eq!(report.entries.len(), ENTRIES_MAX);
@@ -153,7 +179,9 @@ mod tests {
         let mut journal = Journal::default();
         let long = format!("/{}", "é".repeat(400));
         let encoded = format!("/{}", "a".repeat(4000));
-        journal.record(&request(&encoded, Some(&"x".repeat(4000))));
+        journal
+            .record(&request(&encoded, Some(&"x".repeat(4000))))
+            .unwrap();
         let report = journal.report(1);
         assert_eq!(report.entries[0].path.len(), PATH_MAX);
         assert_eq!(
@@ -165,5 +193,22 @@ mod tests {
             ["unknown"]
         );
         assert!(cut(&long, PATH_MAX).len() <= PATH_MAX);
+    }
+
+    #[test]
+    fn a_file_has_every_request_even_those_that_the_ring_forgot() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("requests.jsonl");
+        let mut journal = Journal::open(Some(&path)).unwrap();
+        for _ in 0..ENTRIES_MAX + 3 {
+            journal
+                .record(&request("/a", Some("tier_4_public")))
+                .unwrap();
+        }
+        journal.clear();
+        journal.record(&request("/b", None)).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.lines().count(), ENTRIES_MAX + 4);
+        assert!(text.ends_with("}\n") && text.contains("\"data_class\":\"tier_4_public\""));
     }
 }

@@ -28,6 +28,9 @@ pub struct Options {
     pub drain: Duration,
     /// File behind the records. `None`: they end with the process.
     pub store: Option<PathBuf>,
+    /// Gets one JSON line for every request before it is handled, so that not
+    /// even a kill loses one. `None`: no file.
+    pub log: Option<PathBuf>,
     /// Opens `/fault` and `/v3/log`. Never where strangers can reach them.
     pub faults: bool,
 }
@@ -45,6 +48,7 @@ impl Options {
             sessions_max: 10_000,
             drain: Duration::from_secs(10),
             store: None,
+            log: None,
             faults: false,
         }
     }

@@ -337,6 +337,41 @@ fn explain_agrees_with_the_running_demo() {
             "{address}"
         );
     }
+    // The running edge knows what an idle one does not: an operator's order.
+    let admin = demo.address("admin").to_string();
+    let told = run(&[
+        "region",
+        "drain",
+        "us-central1",
+        "--for",
+        "1h",
+        "--reason",
+        "a test",
+        "--config",
+        &config,
+        "--admin",
+        &admin,
+    ]);
+    assert_eq!(told.code, Some(0), "{}{}", told.out, told.err);
+    let question = [
+        "explain", "--config", &config, "--ip", "8.8.8.8", "--path", "/v3/echo",
+    ];
+    let class = ["--class", "tier_1_pii"];
+    let idle = run(&[&question[..], &class[..]].concat());
+    assert_eq!(idle.code, Some(0), "{}{}", idle.out, idle.err);
+    let live = [
+        &question[..],
+        &class[..],
+        &["--live", "--admin", &admin][..],
+    ]
+    .concat();
+    let told = run(&live);
+    assert_eq!(told.code, Some(1), "{}{}", told.out, told.err);
+    assert!(told.out.contains("draining"), "{}", told.out);
+    let told = run(&[&live[..], &["--json"][..]].concat()).json();
+    assert_eq!(told["reason"], "no-healthy-region");
+    assert_eq!(told["permitted"], json!(["us-central1"]));
+
     let checked = support::run(&["check", "--config", &config]);
     assert_eq!(checked.code, Some(0), "{}", checked.err);
     assert_eq!(ask(demo.address("admin"), "GET", "/livez", &[]).status, 200);

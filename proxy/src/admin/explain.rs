@@ -1,4 +1,4 @@
-//! A hypothetical request against the live state.
+//! A hypothetical request, against live state or a fresh one.
 //!
 //! Promises: the head passes the rules of real ones, and the client is an
 //! ordinary one: direct, untrusted, vouched for only by what the operator
@@ -8,38 +8,48 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use meridian_policies::explain::{Explanation, explain};
-use meridian_policies::{Claims, ClientSource, Facts, Tick, Trust, Vouched};
+use meridian_policies::{
+    Claims, ClientSource, Facts, McpFacts, McpRoute, Snapshot, Tick, Trust, Vouched,
+};
 use meridian_wire::{EndStream, HeadLimits, Malformed, RequestBuilder, RequestHead, Version};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::edge::Generation;
+use crate::pipeline::mcp;
 
 /// What is asked. Everything but `ip` has a default.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Question {
+pub(crate) struct Question {
     /// The client's address.
-    ip: IpAddr,
+    pub(crate) ip: IpAddr,
     #[serde(default = "root")]
-    path: String,
+    pub(crate) path: String,
     #[serde(default = "get")]
-    method: String,
+    pub(crate) method: String,
     #[serde(default = "localhost")]
-    host: String,
+    pub(crate) host: String,
     /// Sent as `x-data-class`.
     #[serde(default)]
-    class: Option<String>,
+    pub(crate) class: Option<String>,
     #[serde(default)]
-    headers: BTreeMap<String, String>,
+    pub(crate) headers: BTreeMap<String, String>,
+    /// MCP tool that is called, on an MCP route.
+    #[serde(default)]
+    pub(crate) tool: Option<String>,
     /// As if a verified token said so.
     #[serde(default)]
-    consent: bool,
+    pub(crate) consent: bool,
     /// As if a verified token said so.
     #[serde(default)]
-    safeguards: bool,
+    pub(crate) safeguards: bool,
     /// Stands for chance: the same draw gives the same choice.
     #[serde(default)]
-    draw: u64,
+    pub(crate) draw: u64,
+    /// Whether the answer has a `table` for people as well.
+    #[serde(default)]
+    pub(crate) table: bool,
 }
 
 fn root() -> String {
@@ -59,14 +69,18 @@ pub(super) fn question(body: &[u8]) -> Result<Question, String> {
     serde_json::from_slice(body).map_err(|error| error.to_string())
 }
 
-/// What the edge would decide at this moment.
-pub(super) fn ask(
+/// What the edge would decide at this moment, or why it would not read the
+/// request.
+pub(crate) fn ask(
     question: &Question,
     generation: &Generation,
     now: Tick,
-) -> Result<Explanation, Malformed> {
+) -> Result<Explanation, String> {
     let mut head = RequestHead::new();
-    build(question, &mut head)?;
+    build(question, &mut head)
+        .map_err(|fault| format!("no edge would read this request: {}", fault.text()))?;
+    let body = question.tool.as_deref().map(call);
+    let message = mcp::read(body.as_deref());
     let client = meridian_geo::canonical(question.ip);
     let facts = Facts {
         head: &head,
@@ -74,7 +88,7 @@ pub(super) fn ask(
         client_source: ClientSource::Peer,
         peer_trust: Trust::Untrusted,
         location: generation.locator.locate(client),
-        mcp: None,
+        mcp: mcp_facts(&generation.snapshot, &head, &message)?,
         claims: Claims {
             consent: question.consent.then_some(Vouched::Token),
             safeguards: question.safeguards.then_some(Vouched::Token),
@@ -88,6 +102,28 @@ pub(super) fn ask(
         now,
         question.draw,
     ))
+}
+
+/// The message of a tool call, as far as the edge reads it.
+fn call(tool: &str) -> Vec<u8> {
+    let params = json!({ "name": tool });
+    json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params })
+        .to_string()
+        .into_bytes()
+}
+
+/// What an MCP route makes of head and message; nothing elsewhere.
+fn mcp_facts<'a>(
+    snapshot: &Snapshot,
+    head: &'a RequestHead,
+    message: &'a mcp::Read<'a>,
+) -> Result<Option<McpFacts<'a>>, String> {
+    match snapshot.route(head).map(|(_, route)| route.mcp) {
+        Some(McpRoute::On) => mcp::facts(head, message).map(Some).map_err(|mismatch| {
+            format!("400: {} says something else than the tool", mismatch.header)
+        }),
+        Some(McpRoute::Off) | None => Ok(None),
+    }
 }
 
 /// The head that the engine would have read.

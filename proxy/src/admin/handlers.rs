@@ -231,8 +231,14 @@ fn explained(edge: &Edge, body: &[u8]) -> Response<Body> {
         Err(detail) => return answer::bad(detail),
     };
     match explain::ask(&question, &edge.generation(), edge.clock.tick()) {
-        Ok(explanation) => answer::json(StatusCode::OK, &explanation),
-        Err(fault) => answer::bad(format!("no edge would read this request: {}", fault.text())),
+        Ok(explanation) => {
+            let mut value = json!(explanation);
+            if let (true, Some(members)) = (question.table, value.as_object_mut()) {
+                members.insert("table".to_owned(), explanation.to_table().into());
+            }
+            answer::json(StatusCode::OK, &value)
+        }
+        Err(detail) => answer::bad(detail),
     }
 }
 

@@ -7,7 +7,7 @@
 //! (DNS rebinding), and changes asked for by another site's page.
 
 mod answer;
-mod explain;
+pub(crate) mod explain;
 mod guard;
 mod handlers;
 mod query;

@@ -27,7 +27,7 @@ const ANSWER_MAX: u64 = 64 * 1024 * 1024;
 #[derive(Args, Clone, Debug)]
 pub(super) struct AdminArgs {
     #[command(flatten)]
-    config: ConfigArg,
+    pub(super) config: ConfigArg,
     /// Where its admin side listens, if not where the static file says
     #[arg(long, value_name = "ADDRESS:PORT")]
     admin: Option<SocketAddr>,

@@ -3,16 +3,13 @@
 use std::net::IpAddr;
 
 use clap::Args;
-use meridian_policies::{
-    Claims, ClientSource, DataClass, Facts, McpFacts, McpRoute, Snapshot, State, Trust, Vouched,
-    explain as reasons,
-};
-use meridian_wire::{EndStream, HeadLimits, Malformed, RequestBuilder, RequestHead, Version};
-use serde_json::json;
+use meridian_policies::{DataClass, State};
+use serde_json::Value;
 
-use super::{Answer, ConfigArg, output};
-use crate::edge::{Clock, Generation};
-use crate::pipeline::mcp;
+use super::ask::AdminArgs;
+use super::{Answer, output};
+use crate::admin::explain::{Question, ask};
+use crate::edge::Clock;
 use crate::reload;
 use crate::settings::Settings;
 
@@ -22,13 +19,18 @@ Examples:
   meridian explain --ip 49.36.0.1 --path /v3/echo --class tier_2_personal --safeguards --json
   meridian explain --ip 91.64.0.1 --path /mcp --method POST --tool records_get
   meridian explain --ip 8.8.8.8 --path '/v3/echo?q=1' --method POST --header 'Origin: https://example.com'
+  meridian explain --live --ip 91.64.0.1 --path /mcp --class tier_1_pii
 
-The answer of an idle, healthy process. Exit code 1 when the request is refused.";
+The answer of an idle, healthy process, or with --live that of the running one. Exit code 1 when the request is refused.";
 
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 #[derive(Args, Debug)]
 pub(super) struct ExplainArgs {
     #[command(flatten)]
-    config: ConfigArg,
+    edge: AdminArgs,
+    /// Ask the running edge: what it would answer now
+    #[arg(long)]
+    live: bool,
     /// The client's address
     #[arg(long, value_name = "ADDRESS")]
     ip: IpAddr,
@@ -76,9 +78,12 @@ fn header(text: &str) -> Result<(String, String), String> {
 }
 
 pub(super) fn explain(args: &ExplainArgs) -> anyhow::Result<Answer> {
+    if args.live {
+        return live(args);
+    }
     let state = State::new();
     let clock = Clock::start();
-    let loaded = Settings::load(&args.config.config)
+    let loaded = Settings::load(&args.edge.config.config)
         .and_then(|settings| reload::load(&settings, 1, &state, &clock));
     let generation = match loaded {
         Ok(generation) => generation,
@@ -87,82 +92,51 @@ pub(super) fn explain(args: &ExplainArgs) -> anyhow::Result<Answer> {
             return Ok(Answer::No);
         }
     };
-    let mut head = RequestHead::new();
-    build(args, &mut head)
-        .map_err(|fault| anyhow::anyhow!("no edge would read this request: {}", fault.text()))?;
-    let body = args.tool.as_deref().map(call);
-    let message = mcp::read(body.as_deref());
-    let mcp = mcp_facts(&generation.snapshot, &head, &message)?;
-    let facts = Facts {
-        mcp,
-        ..facts(args, &head, &generation)
-    };
-    let (snapshot, view) = (&generation.snapshot, &generation.view);
-    let explanation = reasons::explain(snapshot, view, &facts, clock.tick(), args.draw);
+    let explanation =
+        ask(&question(args), &generation, clock.tick()).map_err(anyhow::Error::msg)?;
     if args.json {
         output::json(&explanation)?;
     } else {
         output::line(explanation.to_table().trim_end());
     }
-    Ok(if explanation.region.is_some() {
-        Answer::Yes
-    } else {
-        Answer::No
-    })
+    Ok(answer(explanation.region.is_some()))
 }
 
-/// The head that the engine would have read.
-fn build(args: &ExplainArgs, head: &mut RequestHead) -> Result<(), Malformed> {
-    let mut builder = RequestBuilder::new(head, Version::Http2, HeadLimits::default());
-    builder.method(&args.method)?;
-    builder.scheme("https")?;
-    builder.authority(&args.host)?;
-    builder.path(&args.path)?;
-    for (name, value) in &args.headers {
-        builder.field(name.as_bytes(), value.as_bytes())?;
+/// The same of a running edge, with its health, load and orders.
+fn live(args: &ExplainArgs) -> anyhow::Result<Answer> {
+    let Some(side) = args.edge.side()? else {
+        return Ok(Answer::No);
+    };
+    let told = side.post("/explain", &serde_json::to_value(question(args))?)?;
+    if let Some(refusal) = told.refusal() {
+        anyhow::bail!(refusal);
     }
-    if let Some(class) = args.class {
-        builder.field(b"x-data-class", class.as_str().as_bytes())?;
+    match told.body.get("table").and_then(Value::as_str) {
+        Some(table) if !args.json => output::line(table.trim_end()),
+        Some(_) | None => output::json(&told.body)?,
     }
-    builder.finish(EndStream::Yes)
+    Ok(answer(
+        told.body.get("region").is_some_and(Value::is_string),
+    ))
 }
 
-/// The message of a tool call, as far as the edge reads it.
-fn call(tool: &str) -> Vec<u8> {
-    let params = json!({ "name": tool });
-    json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params })
-        .to_string()
-        .into_bytes()
+fn answer(forwards: bool) -> Answer {
+    if forwards { Answer::Yes } else { Answer::No }
 }
 
-/// What an MCP route makes of head and message; nothing elsewhere.
-fn mcp_facts<'a>(
-    snapshot: &Snapshot,
-    head: &'a RequestHead,
-    message: &'a mcp::Read<'a>,
-) -> anyhow::Result<Option<McpFacts<'a>>> {
-    match snapshot.route(head).map(|(_, route)| route.mcp) {
-        Some(McpRoute::On) => mcp::facts(head, message).map(Some).map_err(|mismatch| {
-            anyhow::anyhow!("400: {} says something else than --tool", mismatch.header)
-        }),
-        Some(McpRoute::Off) | None => Ok(None),
-    }
-}
-
-fn facts<'a>(args: &ExplainArgs, head: &'a RequestHead, generation: &Generation) -> Facts<'a> {
-    let client = args.ip.to_canonical();
-    Facts {
-        head,
-        client,
-        client_source: ClientSource::Peer,
-        peer_trust: Trust::Untrusted,
-        location: generation.locator.locate(client),
-        mcp: None,
-        claims: Claims {
-            consent: args.consent.then_some(Vouched::Token),
-            safeguards: args.safeguards.then_some(Vouched::Token),
-            ..Claims::default()
-        },
+fn question(args: &ExplainArgs) -> Question {
+    Question {
+        ip: args.ip,
+        path: args.path.clone(),
+        method: args.method.clone(),
+        host: args.host.clone(),
+        class: args.class.map(|class| class.as_str().to_owned()),
+        headers: args.headers.iter().cloned().collect(),
+        tool: args.tool.clone(),
+        consent: args.consent,
+        safeguards: args.safeguards,
+        draw: args.draw,
+        table: args.live && !args.json,
     }
 }
 
