@@ -200,6 +200,8 @@ impl Rig {
             route: index,
             tried,
             affinity: None,
+            session: None,
+            version: None,
             now,
             draw,
         };
@@ -267,6 +269,8 @@ fn choices(criterion: &mut Criterion) {
                     route: index,
                     tried,
                     affinity: None,
+                    session: None,
+                    version: None,
                     now,
                     draw,
                 };

@@ -106,6 +106,8 @@ impl Rig<'_> {
             route: self.route.0,
             tried: &Tried::new(),
             affinity: None,
+            session: None,
+            version: None,
             now,
             draw: number,
         };

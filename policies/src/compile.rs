@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::snapshot::Snapshot;
 use crate::yaml::{Diagnostic, Fault, Mark, References, SourceFile, nearest, render};
-use crate::{access, geo, limits, mcp, outliers, regions, residency, retry, routes, waf};
+use crate::{access, affinity, geo, limits, mcp, outliers, regions, residency, retry, routes, waf};
 
 use self::merge::RawSet;
 
@@ -105,6 +105,7 @@ fn families(raw: RawSet, ctx: &mut CompileContext<'_>) -> Snapshot {
             latency_matrix: raw.latency_matrix,
             scoring: raw.scoring,
             traffic_policy: raw.traffic_policy,
+            egress_prices: raw.egress_prices,
         },
         ctx,
     );
@@ -126,6 +127,7 @@ fn families(raw: RawSet, ctx: &mut CompileContext<'_>) -> Snapshot {
         classify: residency::compile_classify(raw.classify, ctx),
         routes: routes::compile(raw.routes, &regions, ctx),
         access: access::compile(raw.access, ctx),
+        affinity: affinity::compile(raw.session_affinity, ctx),
         limits: limits::compile(raw.rate_limiting, ctx),
         outliers: outliers::compile(raw.health_check, raw.outlier_detection, ctx),
         retry: retry::compile(raw.retry, ctx),

@@ -12,6 +12,7 @@
 //! keys that would have no effect.
 
 pub mod access;
+pub mod affinity;
 pub mod audit;
 mod compile;
 pub mod explain;

@@ -1,14 +1,16 @@
 //! One generation of everything that may change while running.
 
 use meridian_geo::{Agreement, IpNet, Override};
+use meridian_wire::RequestHead;
 use serde_json::{Value, json};
 
 use crate::access::CompiledAccess;
+use crate::affinity::SessionAffinity;
 use crate::geo::GeoPolicy;
 use crate::limits::LimitPolicy;
 use crate::mcp::McpPolicy;
 use crate::outliers::{CompiledOutliers, HealthCheck};
-use crate::regions::{CompiledRegions, Endpoint, Region};
+use crate::regions::{CompiledRegions, Endpoint, Region, Toll, VersionIndex};
 use crate::residency::{CompiledClassify, CompiledResidency};
 use crate::retry::RetryPolicy;
 use crate::routes::RouteTable;
@@ -26,6 +28,7 @@ pub struct Snapshot {
     pub(crate) warnings: Vec<Diagnostic>,
     pub(crate) edge_region: String,
     pub(crate) regions: CompiledRegions,
+    pub(crate) affinity: SessionAffinity,
     pub(crate) residency: CompiledResidency,
     pub(crate) classify: CompiledClassify,
     pub(crate) routes: RouteTable,
@@ -133,6 +136,34 @@ impl Snapshot {
         &self.waf
     }
 
+    /// What traffic between this edge and a region costs.
+    pub fn toll(&self, region: RegionIndex) -> Toll {
+        let hot = self.regions.hot.get(region.index());
+        hot.map_or_else(Toll::default, |hot| hot.toll)
+    }
+
+    /// What makes requests a session.
+    pub fn affinity(&self) -> &SessionAffinity {
+        &self.affinity
+    }
+
+    /// The version of the backends that a request's header asks for. Only of
+    /// use for callers who may choose one.
+    #[inline]
+    pub fn asked_version(&self, head: &RequestHead) -> Option<VersionIndex> {
+        if self.regions.versions.is_on() {
+            self.regions.versions.asked(head)
+        } else {
+            None
+        }
+    }
+
+    /// Names of the versions that are routed between, by index.
+    pub fn versions(&self) -> impl Iterator<Item = &str> {
+        let list = self.regions.versions.list.iter();
+        list.map(|of| of.version.as_str())
+    }
+
     /// Policy of MCP endpoints.
     pub fn mcp(&self) -> &McpPolicy {
         &self.mcp
@@ -153,6 +184,7 @@ impl Snapshot {
             "regions": self.regions.to_json(),
             "residency": self.residency.to_json(&self.regions),
             "classify": self.classify.to_json(),
+            "session_affinity": self.affinity.to_json(),
             "routes": self.routes.to_json(&self.regions),
             "access": self.access.to_json(),
             "rate_limiting": self.limits.to_json(),

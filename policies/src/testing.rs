@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// `conf/policies`, as shipped.
-pub(crate) const SHIPPED: [(&str, &str); 9] = [
+pub(crate) const SHIPPED: [(&str, &str); 10] = [
     (
         "access.yaml",
         include_str!("../../conf/policies/access.yaml"),
@@ -23,6 +23,10 @@ pub(crate) const SHIPPED: [(&str, &str); 9] = [
     (
         "limits.yaml",
         include_str!("../../conf/policies/limits.yaml"),
+    ),
+    (
+        "prices.yaml",
+        include_str!("../../conf/policies/prices.yaml"),
     ),
     (
         "regions.yaml",

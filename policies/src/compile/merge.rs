@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use crate::yaml::{Fault, Key, Mark, Node, References, SourceFile, Spanned, Value};
 use crate::yaml::{expand, from_node, nearest, read};
-use crate::{access, geo, limits, mcp, outliers, regions, residency, retry, routes, waf};
+use crate::{access, affinity, geo, limits, mcp, outliers, regions, residency, retry, routes, waf};
 
 /// Most files of one set.
 const FILES_MAX: usize = 1_024;
@@ -39,6 +39,8 @@ raw_set! {
     latency_matrix: regions::RawLatencyMatrix,
     scoring: regions::RawScoring,
     traffic_policy: regions::RawTrafficPolicy,
+    egress_prices: regions::RawEgressPrices,
+    session_affinity: affinity::RawSessionAffinity,
     jurisdictions: residency::RawJurisdictions,
     data_classification: residency::RawClassification,
     unknown_location: residency::RawUnknownLocation,
@@ -64,7 +66,6 @@ pub(super) const NOT_YET: &[&str] = &[
     "circuit_breaker",
     "compression",
     "rollout",
-    "session_affinity",
     "slo",
 ];
 

@@ -57,6 +57,7 @@ pub fn receipt_json(snapshot: &Snapshot, receipt: &Receipt) -> Value {
         })).collect::<Vec<_>>(),
         "attempts": receipt.attempts.iter().map(|attempt| json!({
             "endpoint": snapshot.endpoints().get(attempt.endpoint.index()).map(|e| &e.id),
+            "version": snapshot.endpoints().get(attempt.endpoint.index()).and_then(|e| e.version.as_ref()),
             "outcome": attempt.outcome.as_str(),
             "status": server_error(attempt.outcome),
         })).collect::<Vec<_>>(),

@@ -153,6 +153,8 @@ impl Question<'_> {
             route,
             tried: &Tried::new(),
             affinity: None,
+            session: None,
+            version: None,
             now: self.now,
             draw: self.draw,
         };

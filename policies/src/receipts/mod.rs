@@ -12,6 +12,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use meridian_geo::{Location, UnknownReason};
 use meridian_wire::Method;
 
+use crate::affinity::SessionKey;
 use crate::limits::LimitVerdict;
 use crate::regions::{AffinityOutcome, Candidate};
 use crate::residency::{Classified, Permitted};
@@ -58,6 +59,8 @@ pub struct Receipt {
     pub draw: u64,
     /// What became of the session's pin.
     pub affinity: AffinityOutcome,
+    /// What its place was computed from; `draw` is then the same.
+    pub session: Option<SessionKey>,
     /// What the MCP message said; `None`: not an MCP route.
     pub mcp: Option<McpNote>,
     /// What a token or a trusted hop vouched for.
@@ -125,6 +128,7 @@ impl Default for Receipt {
             candidates: Vec::new(),
             draw: 0,
             affinity: AffinityOutcome::NotAsked,
+            session: None,
             mcp: None,
             claims: ClaimsNote::default(),
             limit: None,
@@ -160,6 +164,7 @@ impl Receipt {
         self.permitted = None;
         self.draw = 0;
         self.affinity = AffinityOutcome::NotAsked;
+        self.session = None;
         self.mcp = None;
         self.claims = ClaimsNote::default();
         self.limit = None;

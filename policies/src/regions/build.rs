@@ -4,6 +4,7 @@
 //! topology comes out even then, so that later checks find their own faults.
 
 mod preferences;
+mod versions;
 
 use std::collections::HashSet;
 
@@ -11,9 +12,10 @@ use meridian_geo::{Country, Point};
 
 use super::address;
 use super::compiled::{
-    CompiledRegions, ENDPOINTS_MAX, Endpoint, HotRegion, REGIONS_MAX, Region, Role, tag_of,
+    CompiledRegions, ENDPOINTS_MAX, Endpoint, HotRegion, REGIONS_MAX, Region, Role, Toll, tag_of,
 };
 use super::latency::LatencyMap;
+use super::prices::EgressPrices;
 use super::raw::{
     RawEndpoint, RawLatencyMatrix, RawLocation, RawRegion, RawRegionList, RawRegions, RawRole,
     RawScoring,
@@ -47,28 +49,38 @@ pub(crate) fn compile(raw: RawRegions, ctx: &mut CompileContext<'_>) -> Compiled
     let listed = raw
         .latency_matrix
         .map_or_else(Vec::new, |matrix| built.matrix(&matrix.value));
+    let prices = raw.egress_prices.map(|prices| built.prices(&prices.value));
     let scoring = built.scoring(raw_scoring);
-    let failover = raw.traffic_policy.and_then(|policy| policy.value.failover);
-    let failover = built.failover(&failover.unwrap_or_default());
+    let traffic = raw.traffic_policy.map(|policy| policy.value);
+    let traffic = traffic.unwrap_or_default();
+    let failover = built.failover(&traffic.failover.unwrap_or_default());
+    let versions = built.versions(traffic.version_routing, traffic.version_header);
     let Build {
         regions, endpoints, ..
     } = built;
     let edge = position(&regions, edge_id);
     let latency = LatencyMap::compile(&regions, &listed, edge);
-    let dearest = regions
+    let tolls: Vec<Toll> = (0u16..)
+        .map(RegionIndex)
+        .take(regions.len())
+        .map(|at| toll(&regions, (edge, at), prices.as_ref()))
+        .collect();
+    let dearest = tolls
         .iter()
-        .filter_map(|r| r.egress_per_gib)
+        .filter_map(|toll| toll.back)
         .fold(0.0, f32::max);
     CompiledRegions {
         hot: (0u16..)
-            .zip(&regions)
-            .map(|(at, region)| HotRegion {
+            .zip(regions.iter().zip(tolls))
+            .map(|(at, (region, toll))| HotRegion {
+                tag: tag_of(&region.id),
                 endpoints: region.endpoints.clone(),
                 role: region.role,
                 capacity: region.capacity,
                 weight: share(region.weight),
                 tie_break: region.tie_break,
-                cost: cost_score(region.egress_per_gib, dearest),
+                cost: cost_score(toll.back, dearest),
+                toll,
                 from_edge_ms: edge.and_then(|edge| latency.between(edge, RegionIndex(at))),
             })
             .collect(),
@@ -79,6 +91,30 @@ pub(crate) fn compile(raw: RawRegions, ctx: &mut CompileContext<'_>) -> Compiled
         edge,
         scoring,
         failover,
+        versions,
+        prices,
+    }
+}
+
+/// What traffic between the edge and a region costs. Between two listed
+/// regions it is the price of the pair; else, of the way back, what the region
+/// takes for traffic out of it.
+fn toll(
+    regions: &[Region],
+    (edge, at): (Option<RegionIndex>, RegionIndex),
+    prices: Option<&EgressPrices>,
+) -> Toll {
+    match (prices, edge) {
+        (Some(prices), Some(edge)) => Toll {
+            there: Some(prices.between(regions, edge, at)),
+            back: Some(prices.between(regions, at, edge)),
+        },
+        (Some(_) | None, _) => Toll {
+            there: None,
+            back: regions
+                .get(at.index())
+                .and_then(|region| region.egress_per_gib),
+        },
     }
 }
 
@@ -237,6 +273,7 @@ impl Build<'_, '_> {
             port: address.port,
             authority: address.authority,
             version: raw.value.version,
+            routed: None,
             tag,
         });
     }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::failover::Phase;
+use super::versions::VersionIndex;
+use crate::affinity::SessionKey;
 use crate::residency::Permitted;
 use crate::{EndpointIndex, Facts, RegionIndex, RouteIndex, Tick};
 
@@ -188,19 +190,45 @@ pub struct Affinity(pub u64);
 pub enum AffinityOutcome {
     /// There was none.
     NotAsked,
-    /// The request goes where its session is.
+    /// The request goes where its session is, or is at home.
     Kept,
     /// The session's region is not permitted for this request.
     YieldedToLaw,
     /// The session's endpoint is down, ejected, drained or was tried.
     YieldedToHealth,
-    /// An operator forces another region.
+    /// An operator forces another region, or pins one.
     YieldedToOperator,
+    /// The session's region is full.
+    YieldedToLoad,
     /// No such endpoint is configured any more.
     Gone,
 }
 
 impl AffinityOutcome {
+    /// Every outcome.
+    pub const ALL: [Self; 7] = [
+        Self::NotAsked,
+        Self::Kept,
+        Self::YieldedToLaw,
+        Self::YieldedToHealth,
+        Self::YieldedToOperator,
+        Self::YieldedToLoad,
+        Self::Gone,
+    ];
+
+    /// What became of a session's pin, else of its home.
+    pub(super) fn or(self, home: Self) -> Self {
+        match self {
+            Self::NotAsked => home,
+            Self::Kept
+            | Self::YieldedToLaw
+            | Self::YieldedToHealth
+            | Self::YieldedToOperator
+            | Self::YieldedToLoad
+            | Self::Gone => self,
+        }
+    }
+
     /// Stable name for receipts and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -209,6 +237,7 @@ impl AffinityOutcome {
             Self::YieldedToLaw => "yielded-to-law",
             Self::YieldedToHealth => "yielded-to-health",
             Self::YieldedToOperator => "yielded-to-operator",
+            Self::YieldedToLoad => "yielded-to-load",
             Self::Gone => "gone",
         }
     }
@@ -227,6 +256,12 @@ pub struct Ask<'a> {
     pub tried: &'a Tried,
     /// Where the request's session is, if it has one.
     pub affinity: Option<Affinity>,
+    /// What its session's place is computed from where no pin holds. `draw` is
+    /// then to be this as well, so that all of the session's requests draw
+    /// alike.
+    pub session: Option<SessionKey>,
+    /// The version that a caller who may choose has asked for.
+    pub version: Option<VersionIndex>,
     /// Now.
     pub now: Tick,
     /// Randomness; the same draw gives the same choice.
@@ -240,6 +275,7 @@ pub struct Choice {
     pub(super) region: RegionIndex,
     pub(super) endpoint: EndpointIndex,
     pub(super) affinity: AffinityOutcome,
+    pub(super) session: Option<SessionKey>,
 }
 
 impl Choice {
@@ -251,6 +287,11 @@ impl Choice {
     /// The endpoint.
     pub fn endpoint(&self) -> EndpointIndex {
         self.endpoint
+    }
+
+    /// What its place was computed from; `None`: drawn, or held by a pin.
+    pub fn session(&self) -> Option<SessionKey> {
+        self.session
     }
 
     /// What became of the session's pin.
@@ -272,4 +313,16 @@ pub enum NoRegion {
         /// When it may be better, 1 to 60 s.
         retry_after: Duration,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outcomes_are_listed_in_their_order() {
+        for (at, outcome) in AffinityOutcome::ALL.into_iter().enumerate() {
+            assert_eq!(outcome as usize, at);
+        }
+    }
 }

@@ -13,7 +13,9 @@ use serde_json::{Value, json};
 
 use super::failover::FailoverPolicy;
 use super::latency::LatencyMap;
+use super::prices::EgressPrices;
 use super::score::Scoring;
+use super::versions::{VersionIndex, Versions};
 use crate::{EndpointIndex, RegionIndex};
 
 /// Most regions in one policy set.
@@ -117,6 +119,8 @@ pub struct Endpoint {
     pub authority: String,
     /// Version it runs, if the file says so.
     pub version: Option<String>,
+    /// The same, if requests are routed to it.
+    pub routed: Option<VersionIndex>,
     pub(crate) tag: u64,
 }
 
@@ -141,13 +145,28 @@ pub(crate) struct CompiledRegions {
     pub(crate) latency: LatencyMap,
     pub(crate) scoring: Scoring,
     pub(crate) failover: FailoverPolicy,
+    pub(crate) versions: Versions,
+    /// `None`: nothing is said of prices between regions.
+    pub(crate) prices: Option<EgressPrices>,
     /// The same regions, as far as every request reads them.
     pub(crate) hot: Vec<HotRegion>,
+}
+
+/// What a GiB between the edge and a region costs, in US dollars; `None`: not
+/// known.
+#[derive(Copy, Clone, Debug, Default, PartialEq)]
+pub struct Toll {
+    /// From the edge to the region.
+    pub there: Option<f32>,
+    /// From the region to the edge.
+    pub back: Option<f32>,
 }
 
 /// What scoring reads of a region, without its texts.
 #[derive(Clone, Debug)]
 pub(crate) struct HotRegion {
+    /// FNV-1a of its id.
+    pub(crate) tag: u64,
     pub(crate) endpoints: Range<u32>,
     pub(crate) role: Role,
     pub(crate) capacity: Option<f32>,
@@ -156,6 +175,7 @@ pub(crate) struct HotRegion {
     pub(crate) tie_break: f32,
     /// Points of the cost term.
     pub(crate) cost: f32,
+    pub(crate) toll: Toll,
     /// What the matrix says from the edge's own place.
     pub(crate) from_edge_ms: Option<f32>,
 }
@@ -192,6 +212,8 @@ impl CompiledRegions {
                 "beyond": self.scoring.beyond(),
             },
             "failover": self.failover,
+            "version_routing": self.versions.to_json(),
+            "egress_prices": self.prices.as_ref().map(|prices| prices.to_json(&self.all)),
             "latency_ms": self.latency_json(),
         })
     }
@@ -247,8 +269,9 @@ pub fn endpoint_tag(endpoint: &Endpoint) -> u64 {
 }
 
 /// 64-bit FNV-1a.
-pub(crate) fn tag_of(id: &str) -> u64 {
-    id.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+pub(crate) fn tag_of(id: impl AsRef<[u8]>) -> u64 {
+    let bytes = id.as_ref().iter();
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
 }

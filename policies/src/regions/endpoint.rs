@@ -2,16 +2,19 @@
 //!
 //! Promises: an endpoint that is down, ejected or was tried is never chosen
 //! while another one of the region can serve; of two drawn at random the one
-//! with the lower peak-EWMA cost is taken. In panic (off by default) all
+//! with the lower peak-EWMA cost is taken. A session without a pin always gets
+//! the same one of those that can serve; with routing by version, only those of
+//! the version that was chosen count. In panic (off by default) all
 //! endpoints of this one region count as usable.
 
 use std::ops::Range;
 
 use super::choice::{Ask, Removal};
 use super::gates::{Gate, is_out};
-use crate::EndpointIndex;
+use super::versions::{VERSIONS_MAX, VersionIndex};
 use crate::outliers::OutlierPolicy;
-use crate::state::{View, mix};
+use crate::state::{EndpointState, View, mix};
+use crate::{EndpointIndex, Snapshot};
 
 const SALT_FIRST: u64 = 3 << 32;
 const SALT_SECOND: u64 = 4 << 32;
@@ -84,32 +87,93 @@ impl Seen {
     }
 }
 
+/// What one endpoint is taken of.
+#[derive(Copy, Clone)]
+pub(super) struct Pool<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) view: &'a View,
+    pub(super) endpoints: &'a Range<u32>,
+    pub(super) ask: &'a Ask<'a>,
+    pub(super) supply: Supply,
+}
+
 /// Takes one of what [`supply`] found.
-pub(super) fn pick(
-    view: &View,
-    endpoints: &Range<u32>,
-    ask: &Ask<'_>,
-    (policy, supply): (&OutlierPolicy, Supply),
-) -> Option<EndpointIndex> {
-    let count = match supply {
-        Supply::All => endpoints.end.saturating_sub(endpoints.start),
+pub(super) fn pick(pool: &Pool<'_>) -> Option<EndpointIndex> {
+    if pool.ask.session.is_some() || pool.snapshot.regions.versions.is_on() {
+        return narrowed(pool);
+    }
+    let count = match pool.supply {
+        Supply::All => pool.endpoints.end.saturating_sub(pool.endpoints.start),
         Supply::Some(count) | Supply::Panic(count) => count,
         Supply::None(_) => 0,
     };
-    let (first, second) = two_of(count, ask.draw)?;
-    let first = nth(view, endpoints, ask, (supply, first))?;
-    let Some(second) = second.and_then(|nth_| nth(view, endpoints, ask, (supply, nth_))) else {
-        return Some(first);
+    let (first, second) = two_of(count, pool.ask.draw)?;
+    let first = nth(pool, first)?;
+    Some(pool.cheaper(first, second.and_then(|position| nth(pool, position))))
+}
+
+/// The same among the endpoints of one version, or by the session's hash.
+fn narrowed(pool: &Pool<'_>) -> Option<EndpointIndex> {
+    let wanted = pool.version();
+    let counts = |at: &EndpointIndex| {
+        pool.can_serve(*at) && wanted.is_none_or(|wanted| pool.routed(*at) == Some(wanted))
     };
-    let cost = |endpoint| {
-        view.endpoint(endpoint)
-            .map_or(f32::INFINITY, |state| state.cost(policy, ask.now))
-    };
-    Some(if cost(second) < cost(first) {
+    let fitting = || pool.endpoints.clone().map(EndpointIndex).filter(counts);
+    if let Some(key) = pool.ask.session {
+        return fitting().max_by_key(|at| mix(key.0, pool.view.tag(*at)));
+    }
+    let count = u32::try_from(fitting().count()).unwrap_or(u32::MAX);
+    let (first, second) = two_of(count, pool.ask.draw)?;
+    let at = |position: u32| fitting().nth(usize::try_from(position).ok()?);
+    let first = at(first)?;
+    Some(pool.cheaper(first, second.and_then(at)))
+}
+
+impl Pool<'_> {
+    fn cheaper(&self, first: EndpointIndex, second: Option<EndpointIndex>) -> EndpointIndex {
+        let policy = &self.snapshot.outliers.detection;
+        let cost = |at: EndpointIndex| {
+            let state = self.view.endpoint(at);
+            state.map_or(f32::INFINITY, |state| state.cost(policy, self.ask.now))
+        };
         second
-    } else {
-        first
-    })
+            .filter(|second| cost(*second) < cost(first))
+            .unwrap_or(first)
+    }
+
+    fn routed(&self, at: EndpointIndex) -> Option<VersionIndex> {
+        self.snapshot.regions.endpoints.get(at.index())?.routed
+    }
+
+    /// The version that serves this request here; `None`: whichever.
+    fn version(&self) -> Option<VersionIndex> {
+        let versions = &self.snapshot.regions.versions;
+        if !versions.is_on() {
+            return None;
+        }
+        let mut can_serve = [false; VERSIONS_MAX];
+        for at in self.endpoints.clone().map(EndpointIndex) {
+            let slot = self
+                .routed(at)
+                .and_then(|version| can_serve.get_mut(version.index()));
+            if let Some(slot) = slot.filter(|slot| !**slot) {
+                *slot = self.can_serve(at);
+            }
+        }
+        versions.choose(&can_serve, (self.ask.version, self.ask.draw))
+    }
+
+    fn can_serve(&self, at: EndpointIndex) -> bool {
+        match self.supply {
+            Supply::All => true,
+            Supply::Panic(_) => !self.ask.tried.contains(at),
+            Supply::Some(_) => {
+                let usable = |state: &EndpointState| state.is_usable(self.ask.now);
+                !self.ask.tried.contains(at) && self.view.endpoint(at).is_some_and(usable)
+            }
+            Supply::None(_) => false,
+        }
+    }
 }
 
 /// Two different positions below `count`, by draw.
@@ -127,31 +191,20 @@ fn below(random: u64, count: u32) -> Option<u32> {
     (count > 0).then(|| (((random >> 32) * u64::from(count)) >> 32) as u32)
 }
 
-fn nth(
-    view: &View,
-    endpoints: &Range<u32>,
-    ask: &Ask<'_>,
-    (supply, position): (Supply, u32),
-) -> Option<EndpointIndex> {
-    let counts = |endpoint: &EndpointIndex| match supply {
-        Supply::All => true,
-        Supply::Panic(_) => !ask.tried.contains(*endpoint),
-        Supply::Some(_) => {
-            !ask.tried.contains(*endpoint)
-                && view
-                    .endpoint(*endpoint)
-                    .is_some_and(|state| state.is_usable(ask.now))
-        }
-        Supply::None(_) => false,
-    };
-    if supply == Supply::All {
-        return endpoints.start.checked_add(position).map(EndpointIndex);
+fn nth(pool: &Pool<'_>, position: u32) -> Option<EndpointIndex> {
+    if pool.supply == Supply::All {
+        return pool
+            .endpoints
+            .start
+            .checked_add(position)
+            .map(EndpointIndex);
     }
-    endpoints
+    let mut usable = pool
+        .endpoints
         .clone()
         .map(EndpointIndex)
-        .filter(counts)
-        .nth(usize::try_from(position).ok()?)
+        .filter(|at| pool.can_serve(*at));
+    usable.nth(usize::try_from(position).ok()?)
 }
 
 #[cfg(test)]

@@ -9,9 +9,11 @@ pub(crate) mod failover;
 pub(crate) mod gates;
 mod latency;
 mod place;
+mod prices;
 mod raw;
 mod score;
 mod select;
+mod versions;
 
 pub(crate) use build::compile;
 pub use choice::{
@@ -19,13 +21,16 @@ pub use choice::{
 };
 pub(crate) use compiled::{CompiledRegions, tag_of};
 pub use compiled::{
-    ENDPOINTS_MAX, Endpoint, REGIONS_MAX, Region, Role, Scheme, Transport, endpoint_tag,
+    ENDPOINTS_MAX, Endpoint, REGIONS_MAX, Region, Role, Scheme, Toll, Transport, endpoint_tag,
 };
 pub use failover::{FailoverPolicy, Phase, RegionHealth};
-pub(crate) use raw::{RawLatencyMatrix, RawRegionList, RawRegions, RawScoring, RawTrafficPolicy};
+pub(crate) use raw::{
+    RawEgressPrices, RawLatencyMatrix, RawRegionList, RawRegions, RawScoring, RawTrafficPolicy,
+};
 pub use score::Terms;
 pub(crate) use select::{Again, choose_again};
 pub use select::{select, terms};
+pub use versions::{VERSIONS_MAX, VersionIndex};
 
 #[cfg(test)]
 mod simulation;

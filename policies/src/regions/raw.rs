@@ -16,13 +16,14 @@ pub(crate) type RawRegionList = Vec<Spanned<RawRegion>>;
 /// Rows of `latency_matrix`: from region, to region, milliseconds (p95).
 pub(crate) type RawLatencyMatrix = Pairs<String, Pairs<String, Spanned<f32>>>;
 
-/// The four keys of this family.
+/// The keys of this family.
 #[derive(Default)]
 pub(crate) struct RawRegions {
     pub(crate) regions: Option<Spanned<RawRegionList>>,
     pub(crate) latency_matrix: Option<Spanned<RawLatencyMatrix>>,
     pub(crate) scoring: Option<Spanned<RawScoring>>,
     pub(crate) traffic_policy: Option<Spanned<RawTrafficPolicy>>,
+    pub(crate) egress_prices: Option<Spanned<RawEgressPrices>>,
 }
 
 /// One entry of `regions`.
@@ -113,6 +114,15 @@ pub(crate) struct RawPrices {
     pub(crate) egress_per_gib: Option<Spanned<f32>>,
 }
 
+/// `egress_prices`: US dollars a GiB.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawEgressPrices {
+    pub(crate) same_super_region: Option<Spanned<f32>>,
+    pub(crate) elsewhere: Option<Spanned<f32>>,
+    pub(crate) pairs: Option<Pairs<String, Pairs<String, Spanned<f32>>>>,
+}
+
 /// `scoring`.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -156,6 +166,16 @@ pub(crate) struct RawBracket {
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawTrafficPolicy {
     pub(crate) failover: Option<RawFailover>,
+    pub(crate) version_routing: Option<Spanned<Vec<Spanned<RawVersion>>>>,
+    pub(crate) version_header: Option<Spanned<String>>,
+}
+
+/// One entry of `traffic_policy.version_routing`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawVersion {
+    pub(crate) version: String,
+    pub(crate) weight: u32,
 }
 
 /// `traffic_policy.failover`. Percentages are 1 to 100.

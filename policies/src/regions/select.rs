@@ -9,6 +9,7 @@
 
 mod absence;
 mod orders;
+mod sessions;
 
 use std::cmp::Ordering;
 
@@ -16,11 +17,12 @@ use meridian_geo::Location;
 
 use super::choice::{AffinityOutcome, Ask, Candidate, Choice, NoRegion, Removal, Seen};
 use super::compiled::{HotRegion, Role};
-use super::endpoint::{self, Supply};
+use super::endpoint::{self, Pool, Supply};
 use super::failover::Phase;
 use super::gates::{Gate, is_out};
 use super::latency::Origin;
 use super::score::{Terms, load_score};
+use crate::affinity::SessionKey;
 use crate::outliers::OutlierPolicy;
 use crate::residency::{Permitted, Standing};
 use crate::state::{RegionState, View, mix};
@@ -66,7 +68,17 @@ pub fn select(
         }
         Pin::Not(outcome) => outcome,
     };
-    let Some(region) = weighing.scale.best(candidates, &top) else {
+    let found = match ask.session {
+        None => weighing
+            .scale
+            .best(candidates, &top)
+            .map(|region| (region, affinity)),
+        Some(key) => {
+            let settled = weighing.scale.settle(candidates, &top, key);
+            settled.map(|(region, outcome)| (region, affinity.or(outcome)))
+        }
+    };
+    let Some((region, affinity)) = found else {
         return Err(weighing.none(candidates));
     };
     let endpoint = weighing
@@ -76,6 +88,7 @@ pub fn select(
         region,
         endpoint,
         affinity,
+        session: ask.session,
     })
 }
 
@@ -104,13 +117,20 @@ pub(crate) fn choose_again(
         clear(candidates, region);
         return Some(region);
     }
-    scale.best(candidates, &top)
+    match again.session {
+        None => scale.best(candidates, &top),
+        Some(key) => scale
+            .settle(candidates, &top, key)
+            .map(|(region, _)| region),
+    }
 }
 
 /// What a recorded choice depended on, beside facts and law.
 pub(crate) struct Again<'a> {
     /// Its draw.
     pub(crate) draw: u64,
+    /// What its session's place was computed from.
+    pub(crate) session: Option<SessionKey>,
     /// The region that its session was kept in.
     pub(crate) pin: Option<RegionIndex>,
     /// What a region looked like, and what took it out for its state.
@@ -430,7 +450,13 @@ impl Weighing<'_> {
     fn endpoint(&self, region: RegionIndex) -> Option<EndpointIndex> {
         let hot = self.snapshot.regions.hot.get(region.index())?;
         let supply = self.supply(hot, self.view.region(region)?);
-        endpoint::pick(self.view, &hot.endpoints, self.ask, (self.policy(), supply))
+        endpoint::pick(&Pool {
+            snapshot: self.snapshot,
+            view: self.view,
+            endpoints: &hot.endpoints,
+            ask: self.ask,
+            supply,
+        })
     }
 
     /// A session stays where it is, unless law or health forbid it.
@@ -468,6 +494,7 @@ impl Weighing<'_> {
             region,
             endpoint,
             affinity: AffinityOutcome::Kept,
+            session: None,
         })
     }
 }

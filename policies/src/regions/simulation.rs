@@ -347,6 +347,8 @@ impl Simulation {
                 route,
                 tried: &tried,
                 affinity: None,
+                session: None,
+                version: None,
                 now: self.now,
                 draw,
             };
@@ -552,6 +554,8 @@ impl Simulation {
                 route: index,
                 tried: &tried,
                 affinity: None,
+                session: None,
+                version: None,
                 now: self.now,
                 draw: 9,
             };

@@ -6,8 +6,9 @@ use std::time::Duration;
 use meridian_geo::{Certainty, Country, Location, Point, Source, UnknownReason};
 use meridian_wire::{EndStream, HeadLimits, RequestBuilder, RequestHead, Version};
 
+use crate::affinity::SessionKey;
 use crate::regions::{
-    Affinity, Ask, Candidate, Choice, NoRegion, Removal, Terms, Tried, select, terms,
+    Affinity, Ask, Candidate, Choice, NoRegion, Removal, Terms, Tried, VersionIndex, select, terms,
 };
 use crate::residency::{ResidencyRefusal, classify, eligible};
 use crate::state::{
@@ -169,6 +170,8 @@ pub(crate) struct World {
     pub(crate) draw: u64,
     pub(crate) tried: Tried,
     pub(crate) pin: Option<Affinity>,
+    pub(crate) session: Option<SessionKey>,
+    pub(crate) version: Option<VersionIndex>,
 }
 
 impl World {
@@ -184,6 +187,8 @@ impl World {
             draw: 1,
             tried: Tried::new(),
             pin: None,
+            session: None,
+            version: None,
         }
     }
 
@@ -213,8 +218,10 @@ impl World {
             route: index,
             tried: &self.tried,
             affinity: self.pin,
+            session: self.session,
+            version: self.version,
             now: self.now,
-            draw: self.draw,
+            draw: self.session.map_or(self.draw, |key| key.0),
         };
         let choice = select(&self.snapshot, &self.view, &ask, &mut candidates);
         let terms_of = |candidate| terms(&self.snapshot, &permitted, &from, candidate);

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use meridian_wire::{EndStream, HeadLimits, Malformed, RequestBuilder, RequestHead, Version};
 
 use super::recorded::{Recorded, RecordedCandidate, RecordedRequest, names};
+use crate::affinity::SessionKey;
 use crate::limits::{self, LimitState, LimitVerdict};
 use crate::regions::{AffinityOutcome, Again, Candidate, Removal, Seen, choose_again};
 use crate::residency::{DataClass, Permitted, classify, eligible};
@@ -270,6 +271,10 @@ impl Ask<'_> {
         let facts = (permitted, &self.facts.location);
         let again = Again {
             draw: self.recorded.draw,
+            session: self
+                .recorded
+                .session
+                .then_some(SessionKey(self.recorded.draw)),
             pin: self.kept(),
             look: &look,
         };
@@ -284,7 +289,7 @@ impl Ask<'_> {
 
     /// The region in which a session was kept.
     fn kept(&self) -> Option<RegionIndex> {
-        if self.recorded.affinity != AffinityOutcome::Kept {
+        if self.recorded.session || self.recorded.affinity != AffinityOutcome::Kept {
             return None;
         }
         self.snapshot.region_by_id(self.recorded.region.as_deref()?)

@@ -48,6 +48,9 @@ pub struct Recorded {
     /// The draw of the last choice.
     #[serde(with = "text")]
     pub draw: u64,
+    /// The place of its session was computed, from what `draw` then is.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub session: bool,
     /// What became of the session's pin.
     pub affinity: AffinityOutcome,
     /// Whether a rate limit refused it.
@@ -205,6 +208,7 @@ impl Recorded {
                 })
                 .collect(),
             draw: receipt.draw,
+            session: receipt.session.is_some(),
             affinity: receipt.affinity,
             limited: matches!(receipt.limit, Some(LimitVerdict::Refuse(_))),
             verdict: receipt.verdict.as_str().to_owned(),

@@ -1,10 +1,11 @@
 use std::net::IpAddr;
 
 use super::*;
+use crate::affinity::SessionKey;
 use crate::regions::testkit::{SHIPPED, World, facts, head, located, shipped, try_compile};
 use crate::regions::{Ask, Removal, Tried, select};
 use crate::residency::{classify, eligible};
-use crate::state::mix;
+use crate::state::{OverrideAction, mix};
 use crate::{Receipt, RejectReason, ShortId, Snapshot, Verdict};
 
 const CLASSES: [&str; 4] = [
@@ -42,13 +43,17 @@ fn record(world: &World, country: &str, class: &str) -> Recorded {
                 permitted: &permitted,
                 tried: &tried,
                 affinity: world.pin,
+                session: world.session,
+                version: world.version,
                 route: at,
                 now: world.now,
-                draw: world.draw,
+                draw: world.session.map_or(world.draw, |key| key.0),
             };
+            receipt.draw = ask.draw;
             match select(&world.snapshot, &world.view, &ask, &mut receipt.candidates) {
                 Ok(choice) => {
                     receipt.affinity = choice.affinity();
+                    receipt.session = choice.session();
                     Verdict::Forward {
                         region: choice.region(),
                     }
@@ -115,9 +120,11 @@ fn every_decision_of_a_troubled_world_comes_out_again() {
             2 => world.advance(120),
             3 => (0..900).for_each(|_| world.view.begin(endpoint, world.now)),
             4 => drop(world.report(endpoint, crate::AttemptOutcome::Success, 5 + (random >> 40))),
+            5 => world.order(&regions[at], OverrideAction::ALL[at % 3], 30),
             _ => {}
         }
         world.draw = random;
+        world.session = random.is_multiple_of(3).then_some(SessionKey(random));
         for country in ["DE", "GB", "US", "BR", "IN", "SG", "JP", "CN", "KE", ""] {
             for class in CLASSES {
                 let recorded = record(&world, country, class);

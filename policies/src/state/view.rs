@@ -220,6 +220,11 @@ impl View {
         self.endpoints.get(index.index()).map(|slot| &*slot.state)
     }
 
+    /// The endpoint's tag; 0 for another snapshot's index.
+    pub(crate) fn tag(&self, index: EndpointIndex) -> u64 {
+        self.endpoints.get(index.index()).map_or(0, |slot| slot.tag)
+    }
+
     /// The machine's standing at `now`, and what it was judged by.
     pub(crate) fn settle(
         &self,

@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::io;
 use std::time::Duration;
 
-use meridian_policies::regions::{self, Ask, Choice, NoRegion, Tried, endpoint_tag};
+use meridian_policies::regions::{self, Affinity, Ask, Choice, NoRegion, Tried, endpoint_tag};
 use meridian_policies::retry::{self, Failure, RetryAsk, Sent};
 use meridian_policies::{
     AttemptOutcome, AttemptReport, Endpoint, EndpointIndex, RejectReason, Route, RouteIndex, Tick,
@@ -115,18 +115,9 @@ pub async fn forward(
     let mut audited = None;
     edge.budget.note_request(x.record.started);
     loop {
-        let (now, draw) = (x.meter.now, ids::draw());
-        let ask = Ask {
-            facts: work.admitted.facts,
-            permitted: &work.admitted.permitted,
-            route: work.route.0,
-            tried: &tried,
-            affinity: work.admitted.affinity,
-            now,
-            draw,
-        };
-        let choice = match choose(x, &ask) {
-            Ok(choice) => choice,
+        let now = x.meter.now;
+        let (choice, draw) = match choose(x, &work, &tried) {
+            Ok(chosen) => chosen,
             Err(none) => return Err(last.unwrap_or(none)),
         };
         if audited != Some(choice.region())
@@ -178,9 +169,29 @@ pub async fn forward(
     }
 }
 
-fn choose(x: &mut Exchange<'_, '_>, ask: &Ask<'_>) -> Result<Choice, Box<Refusal>> {
-    let candidates = x.record.candidates();
-    regions::select(&x.generation.snapshot, &x.generation.view, ask, candidates).map_err(|no| {
+/// The endpoint of the next attempt, and the draw that it was chosen with.
+fn choose(
+    x: &mut Exchange<'_, '_>,
+    work: &Forwarding<'_>,
+    tried: &Tried,
+) -> Result<(Choice, u64), Box<Refusal>> {
+    let session = work.admitted.place.key;
+    // A session draws alike, so that it stays where it is.
+    let draw = session.map_or_else(ids::draw, |key| key.0);
+    let ask = Ask {
+        facts: work.admitted.facts,
+        permitted: &work.admitted.permitted,
+        route: work.route.0,
+        tried,
+        affinity: work.admitted.affinity,
+        session,
+        version: work.admitted.version,
+        now: x.meter.now,
+        draw,
+    };
+    let (snapshot, view) = (&x.generation.snapshot, &x.generation.view);
+    let chosen = regions::select(snapshot, view, &ask, x.record.candidates());
+    chosen.map(|choice| (choice, draw)).map_err(|no| {
         let (NoRegion::AllDown { retry_after } | NoRegion::Exhausted { retry_after }) = no;
         let detail = "every region that the law permits is down or draining";
         let mut refusal = Refusal::new(RejectReason::NoHealthyRegion, detail);
@@ -619,6 +630,10 @@ fn begin_answer(
         &snapshot.region(answered.choice.region()).id,
         session,
     );
+    let sealed = session.is_some();
+    if snapshot.affinity().uses_cookies() {
+        place_cookie(x, work.admitted, upstream.tag);
+    }
     let framing = match x.response.framing() {
         BodyFraming::Chunked | BodyFraming::UntilClose => down.stream_framing(head),
         framing @ (BodyFraming::None | BodyFraming::Length(_)) => framing,
@@ -630,7 +645,7 @@ fn begin_answer(
     } else {
         x.persistence(down, head)
     };
-    let drop = if session.is_some() {
+    let drop = if sealed {
         respond::DROPPED_WITH_SESSION
     } else {
         respond::DROPPED
@@ -650,6 +665,18 @@ fn begin_answer(
         );
     });
     persistence
+}
+
+/// Tells the client where its session is, unless it knows.
+fn place_cookie(x: &mut Exchange<'_, '_>, admitted: &Admitted<'_>, tag: u64) {
+    let edge = x.place.edge;
+    edge.telemetry.cookie(admitted.place.cookie);
+    let now_s = edge.clock.unix_ms_at(x.meter.now) / 1_000;
+    let secure = forwarded::secure(x.place.info, admitted.facts.head);
+    let affinity = x.generation.snapshot.affinity();
+    x.extra.add_if("set-cookie", |text| {
+        affinity.set_cookie(&admitted.place, (Affinity(tag), now_s, secure), text)
+    });
 }
 
 /// Both sides agreed to speak something else from here on.

@@ -3,12 +3,13 @@
 
 use std::sync::LazyLock;
 
+use meridian_policies::affinity::Session;
 use meridian_policies::limits::{self, LimitVerdict, Quota};
-use meridian_policies::regions::Affinity;
+use meridian_policies::regions::{Affinity, VersionIndex};
 use meridian_policies::residency::{self, Permitted};
 use meridian_policies::{
     Classified, DataClass, Facts, McpRoute, RejectReason, Route, RouteAction, RouteIndex,
-    RouteLimits, RouteTimeouts, RouteWaf, Tick, WafMode, WebSocket, access,
+    RouteLimits, RouteTimeouts, RouteWaf, Tick, Trust, WafMode, WebSocket, access,
 };
 use meridian_waf::{Part, RuleId, Verdict};
 use meridian_wire::{Known, RequestHead};
@@ -32,6 +33,10 @@ pub struct Admitted<'a> {
     pub permitted: Permitted,
     /// The endpoint that holds its session.
     pub affinity: Option<Affinity>,
+    /// Its session, by `session_affinity`.
+    pub place: Session,
+    /// The version of the backends that a caller who may choose asked for.
+    pub version: Option<VersionIndex>,
     /// Its session's id, as the backend knows it.
     pub session: Option<&'a [u8]>,
 }
@@ -124,17 +129,27 @@ pub fn permit<'a>(
         refusal.law = Some((law.jurisdiction, law.rule));
         Box::new(refusal)
     })?;
-    let (affinity, session) = match facts.head.first(Known::McpSessionId) {
+    let (mcp, session) = match facts.head.first(Known::McpSessionId) {
         Some(id) => session::open(id),
         None => (None, None),
     };
+    // Whoever stands behind a trusted hop is what that hop says.
+    let version = match facts.peer_trust {
+        Trust::Trusted => snapshot.asked_version(facts.head),
+        Trust::Untrusted => None,
+    };
+    let now_s = || ask.edge.clock.unix_ms_at(ask.now) / 1_000;
+    let place = snapshot.affinity().session(facts, mcp, now_s);
     Ok(Admitted {
         id: ask.id,
         facts,
         class: classified.class,
         classified,
         permitted,
-        affinity,
+        // A tester's wish goes before a cookie, never before an MCP session.
+        affinity: if version.is_some() { mcp } else { place.pin },
+        place,
+        version,
         session,
     })
 }

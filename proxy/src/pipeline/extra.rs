@@ -29,6 +29,16 @@ impl Extra {
         }
     }
 
+    /// The same, if `write` says that there is one; it appends nothing else.
+    pub fn add_if(&mut self, name: &'static str, write: impl FnOnce(&mut Vec<u8>) -> bool) {
+        if let Some(field) = self.fields.get_mut(self.count)
+            && write(&mut self.text)
+        {
+            *field = (name, u32::try_from(self.text.len()).unwrap_or(u32::MAX));
+            self.count += 1;
+        }
+    }
+
     /// Adds a field with this value.
     pub fn push(&mut self, name: &'static str, value: &[u8]) {
         self.add(name, |text| text.extend_from_slice(value));

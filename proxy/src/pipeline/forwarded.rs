@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 
+use meridian_policies::affinity::Secure;
 use meridian_policies::regions::Choice;
 use meridian_policies::{Snapshot, Trust};
 use meridian_wire::{Known, KnownSet, RequestHead};
@@ -13,6 +14,7 @@ use super::extra::{Extra, address};
 use super::ids::{RequestId, draw, hex};
 use crate::engine::connection::ConnectionInfo;
 use crate::pipeline::admit::Admitted;
+use crate::telemetry::Transport;
 
 /// Fields that mean something only when the edge wrote them. `Expect` is
 /// answered here.
@@ -93,6 +95,18 @@ pub fn add(
     }
     if let Some(session) = admitted.session {
         extra.push("mcp-session-id", session);
+    }
+}
+
+/// Whether the client's own connection is encrypted: this one, or the one that
+/// a trusted hop has taken.
+pub fn secure(info: &ConnectionInfo, head: &RequestHead) -> Secure {
+    let hop =
+        info.trust == Trust::Trusted && head.first(Known::XForwardedProto) == Some(&b"https"[..]);
+    match info.transport {
+        Transport::Tls => Secure::Yes,
+        Transport::Plain if hop => Secure::Yes,
+        Transport::Plain => Secure::No,
     }
 }
 

@@ -140,6 +140,7 @@ impl<'a> Record<'a> {
         self.upstream_first_byte = None;
         self.receipt.draw = draw;
         self.receipt.affinity = choice.affinity();
+        self.receipt.session = choice.session();
         self.receipt.verdict = Verdict::Forward {
             region: choice.region(),
         };

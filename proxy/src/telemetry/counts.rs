@@ -21,6 +21,13 @@ impl<const N: usize> Counts<N> {
         }
     }
 
+    /// One more, but not of the first, which stands for nothing.
+    pub(super) fn add_unless_zero(&self, index: usize) {
+        if index > 0 {
+            self.add(index);
+        }
+    }
+
     /// One less; for gauges, never below what was added.
     pub(super) fn sub(&self, index: usize) {
         if let Some(count) = self.0.get(index) {

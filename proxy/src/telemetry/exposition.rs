@@ -34,6 +34,8 @@ pub(super) struct Family {
 #[derive(Debug)]
 enum Samples {
     Counter(Vec<(Labels, u64)>),
+    /// A counter of what is not counted in whole numbers.
+    Amount(Vec<(Labels, f64)>),
     Gauge(Vec<(Labels, f64)>),
     Info(Labels),
     Histogram(Vec<(Labels, Summed)>),
@@ -67,6 +69,20 @@ impl Exposition {
             name,
             help,
             samples: Samples::Counter(samples),
+        });
+    }
+
+    /// A counter of a quantity with fractions; `name` comes without `_total`.
+    pub(super) fn amount(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        samples: Vec<(Labels, f64)>,
+    ) {
+        self.families.push(Family {
+            name,
+            help,
+            samples: Samples::Amount(samples),
         });
     }
 
@@ -144,7 +160,7 @@ impl Collector for Exposition {
 impl Samples {
     fn kind(&self) -> MetricType {
         match self {
-            Self::Counter(_) => MetricType::Counter,
+            Self::Counter(_) | Self::Amount(_) => MetricType::Counter,
             Self::Gauge(_) => MetricType::Gauge,
             Self::Info(_) => MetricType::Info,
             Self::Histogram(_) => MetricType::Histogram,
@@ -159,6 +175,12 @@ impl Samples {
                 if labels.is_empty() {
                     return metric.encode_counter(value, exemplar);
                 }
+                metric
+                    .encode_family(labels)?
+                    .encode_counter(value, exemplar)
+            }),
+            Self::Amount(samples) => samples.iter().try_for_each(|(labels, value)| {
+                let exemplar = None::<&Exemplar<NoLabelSet, f64>>;
                 metric
                     .encode_family(labels)?
                     .encode_counter(value, exemplar)

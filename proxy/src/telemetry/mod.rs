@@ -21,6 +21,7 @@ mod regions;
 mod ring;
 mod scrape;
 mod status;
+mod versions;
 
 use std::cell::Cell;
 use std::io;
@@ -29,6 +30,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use meridian_policies::affinity::CookieSeen;
+use meridian_policies::regions::AffinityOutcome;
 use meridian_policies::replay::Asked;
 use meridian_policies::{Receipt, RegionIndex, RejectReason};
 use meridian_wire::Method;
@@ -46,6 +49,7 @@ pub use self::recorder::{Agreement, RecordCounts, Recorder};
 use self::regions::{Cells, Count, Crossing, Regions};
 use self::ring::Ring;
 pub use self::scrape::Scrape;
+use self::versions::Versions;
 use crate::edge::Generation;
 use crate::settings::{Switch, TelemetrySettings};
 
@@ -67,6 +71,9 @@ pub struct Telemetry {
     handshakes: Counts<{ HandshakeFailure::COUNT }>,
     waf: Named,
     limited: AtomicU64,
+    cookies: Counts<{ CookieSeen::COUNTED.len() }>,
+    sessions: Counts<{ AffinityOutcome::ALL.len() }>,
+    versions: Versions,
     log: Option<Log>,
     audit: Option<Audit>,
     ring: Ring<Receipt>,
@@ -119,6 +126,9 @@ impl Telemetry {
             handshakes: Counts::new(),
             waf: Named::default(),
             limited: AtomicU64::new(0),
+            cookies: Counts::new(),
+            sessions: Counts::new(),
+            versions: Versions::default(),
             log: Log::start(settings, shards)?,
             audit: settings
                 .audit
@@ -154,7 +164,10 @@ impl Telemetry {
     pub fn finish(&self, outcome: &Outcome<'_>, receipt: Box<Receipt>) -> Box<Receipt> {
         let shard = shard_of_this_thread();
         match self.metrics {
-            Switch::On => self.count(shard, outcome),
+            Switch::On => {
+                self.count(shard, outcome);
+                self.sessions.add_unless_zero(receipt.affinity as usize);
+            }
             Switch::Off => {}
         }
         if let Some(log) = &self.log {
@@ -185,12 +198,19 @@ impl Telemetry {
         let crossing = Crossing {
             first_byte: outcome.upstream_first_byte,
             bytes: outcome.bytes_in.saturating_add(outcome.bytes_out),
+            cost: 0.0,
         };
-        let crosses = outcome.generation.snapshot.region(region).id != self.edge_region;
+        let snapshot = &outcome.generation.snapshot;
+        if let Some(version) = outcome.version() {
+            self.versions
+                .count(version, (outcome.status, outcome.latency()));
+        }
+        let crosses = snapshot.region(region).id != self.edge_region;
         self.with_cells(outcome.generation, region, |cells| {
             cells.count(shard, &count);
             if crosses {
-                cells.cross(shard, crossing);
+                let cost = outcome.egress_cost(region);
+                cells.cross(shard, Crossing { cost, ..crossing });
             }
         });
     }
@@ -286,6 +306,13 @@ impl Telemetry {
     /// An endpoint of a region was ejected.
     pub fn ejection(&self, of: &Generation, region: RegionIndex) {
         self.with_cells(of, region, |cells| cells.ejections.add(0));
+    }
+
+    /// What a request's cookie said of its session.
+    pub fn cookie(&self, seen: CookieSeen) {
+        if let Some(at) = seen.counted() {
+            self.cookies.add(at);
+        }
     }
 
     /// A WAF rule matched. `rule` is a configured or built-in id.

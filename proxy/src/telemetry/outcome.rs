@@ -162,6 +162,24 @@ impl Outcome<'_> {
         }
     }
 
+    /// What its bytes between the edge and a region are estimated to cost, in
+    /// US dollars.
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    pub fn egress_cost(&self, region: RegionIndex) -> f64 {
+        const GIB: f64 = (1u64 << 30) as f64;
+        let toll = self.generation.snapshot.toll(region);
+        let leg = |bytes: u64, price: Option<f32>| bytes as f64 * f64::from(price.unwrap_or(0.0));
+        (leg(self.bytes_in, toll.there) + leg(self.bytes_out, toll.back)) / GIB
+    }
+
+    /// The version of the backends that served, where requests are routed by
+    /// version.
+    pub fn version(&self) -> Option<&str> {
+        let endpoint = self.generation.snapshot.endpoint(self.endpoint?);
+        endpoint.routed?;
+        endpoint.version.as_deref()
+    }
+
     /// When it ended, milliseconds since 1970.
     pub fn ended_unix_ms(&self) -> u64 {
         let lasted = u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX);

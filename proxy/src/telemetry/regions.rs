@@ -45,6 +45,19 @@ struct Shard {
     latency: [Histogram; MethodLabel::COUNT],
     cross_latency: Histogram,
     cross_bytes: AtomicU64,
+    /// Millionths of a millionth of a dollar: good for 18 million of them.
+    cross_cost: AtomicU64,
+}
+
+const PICO: f64 = 1e12;
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "never negative; past 18 million dollars it saturates"
+)]
+fn picodollars(cost: f64) -> u64 {
+    (cost * PICO).round() as u64
 }
 
 /// What one request adds.
@@ -63,6 +76,8 @@ pub(super) struct Count<'a> {
 pub(super) struct Crossing {
     pub(super) first_byte: Option<Duration>,
     pub(super) bytes: u64,
+    /// US dollars.
+    pub(super) cost: f64,
 }
 
 impl Cells {
@@ -104,6 +119,11 @@ impl Cells {
         shard
             .cross_bytes
             .fetch_add(crossing.bytes, Ordering::Relaxed);
+        if crossing.cost > 0.0 {
+            shard
+                .cross_cost
+                .fetch_add(picodollars(crossing.cost), Ordering::Relaxed);
+        }
         if let Some(first_byte) = crossing.first_byte {
             shard.cross_latency.observe(first_byte);
         }
@@ -145,6 +165,15 @@ impl Cells {
             .sum()
     }
 
+    /// What that is estimated to have cost, in US dollars.
+    pub(super) fn cross_cost(&self) -> f64 {
+        let shards = self.shards.iter();
+        let sum: u64 = shards
+            .map(|shard| shard.cross_cost.load(Ordering::Relaxed))
+            .sum();
+        super::scrape::float(sum) / PICO
+    }
+
     fn sum<'a>(&'a self, histogram: impl Fn(&'a Shard) -> Option<&'a Histogram>) -> Summed {
         let mut summed = Summed::default();
         self.shards
@@ -168,6 +197,7 @@ impl Shard {
             latency: std::array::from_fn(|_| Histogram::new()),
             cross_latency: Histogram::new(),
             cross_bytes: AtomicU64::new(0),
+            cross_cost: AtomicU64::new(0),
         }
     }
 

@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use meridian_policies::affinity::CookieSeen;
+use meridian_policies::regions::AffinityOutcome;
 use meridian_policies::{RejectReason, Tick};
 
 use super::exposition::{BucketExemplar, Exposition, Labels};
@@ -14,7 +16,7 @@ use super::labels::{
     CloseReason, ConnectResult, DropReason, HandshakeFailure, MethodLabel, Protocol, RetryReason,
 };
 use super::regions::Cells;
-use super::{DecisionCells, Recorder, Telemetry, counts::Counts, status};
+use super::{DecisionCells, Recorder, Telemetry, counts::Counts, status, versions};
 use crate::edge::{Edge, Generation};
 use crate::server::tls::CertificateStatus;
 
@@ -45,6 +47,7 @@ impl Telemetry {
         self.connections(&mut out);
         self.verdicts(&mut out, scrape);
         self.upstreams(&mut out);
+        self.sessions(&mut out);
         endpoints(&mut out, scrape);
         certificates(&mut out, scrape);
         self.process(&mut out, scrape);
@@ -129,7 +132,7 @@ impl Telemetry {
     }
 
     fn crossings(&self, out: &mut Exposition) {
-        let (mut latency, mut bytes) = (Vec::new(), Vec::new());
+        let (mut latency, mut bytes, mut cost) = (Vec::new(), Vec::new(), Vec::new());
         for (region, cells) in self.regions.all() {
             let pair = || {
                 vec![
@@ -140,6 +143,10 @@ impl Telemetry {
             let crossed = cells.cross_bytes();
             if crossed > 0 {
                 bytes.push((pair(), crossed));
+            }
+            let dollars = cells.cross_cost();
+            if dollars > 0.0 {
+                cost.push((pair(), dollars));
             }
             latency.push((pair(), cells.cross_latency()));
         }
@@ -152,6 +159,11 @@ impl Telemetry {
             "erlmcp_cross_region_bytes",
             "Body bytes exchanged with another region, both ways.",
             bytes,
+        );
+        out.amount(
+            "meridian_egress_cost_dollars",
+            "What those bytes are estimated to cost by egress_prices.",
+            cost,
         );
     }
 
@@ -331,6 +343,46 @@ impl Telemetry {
         );
     }
 
+    fn sessions(&self, out: &mut Exposition) {
+        let outcomes = AffinityOutcome::ALL.into_iter().skip(1).map(|outcome| {
+            let count = self.sessions.read(outcome as usize);
+            (vec![label("outcome", outcome.as_str())], count)
+        });
+        out.counter(
+            "meridian_affinity",
+            "Requests of sessions, by what became of their place.",
+            outcomes.collect(),
+        );
+        let cookies = CookieSeen::COUNTED.iter().enumerate();
+        let cookies =
+            cookies.map(|(at, result)| (vec![label("result", result)], self.cookies.read(at)));
+        out.counter(
+            "meridian_affinity_cookies",
+            "What cookies of sessions said, where cookies are used.",
+            cookies.collect(),
+        );
+        let (mut requests, mut latencies) = (Vec::new(), Vec::new());
+        for (version, by_class, latency) in self.versions.all() {
+            for (class, count) in versions::CLASSES.iter().zip(by_class) {
+                if count > 0 {
+                    let labels = vec![("version", version.clone()), label("status", class)];
+                    requests.push((labels, count));
+                }
+            }
+            latencies.push((vec![("version", version)], latency));
+        }
+        out.counter(
+            "meridian_version_requests",
+            "Requests by the version of the backends that served.",
+            requests,
+        );
+        out.histogram(
+            "meridian_version_request_duration_seconds",
+            "From the request's head to the end of its answer, by version.",
+            latencies,
+        );
+    }
+
     fn process(&self, out: &mut Exposition, scrape: &Scrape<'_>) {
         let reloads = [
             (vec![label("result", "accepted")], scrape.reloads.0),
@@ -504,6 +556,6 @@ fn label(name: &'static str, value: &str) -> (&'static str, String) {
     clippy::cast_precision_loss,
     reason = "OpenMetrics numbers are doubles"
 )]
-const fn float(count: u64) -> f64 {
+pub(super) const fn float(count: u64) -> f64 {
     count as f64
 }

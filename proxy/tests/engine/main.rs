@@ -18,6 +18,7 @@ mod identity;
 mod limits;
 mod pool;
 mod residency;
+mod sessions;
 mod smuggling;
 mod streaming;
 mod tls;

@@ -2,7 +2,8 @@
 
 use super::Build;
 use crate::regions::failover::FailoverPolicy;
-use crate::regions::raw::{RawCurve, RawFailover, RawScoring, RawWeights};
+use crate::regions::prices::{ELSEWHERE, EgressPrices, SAME_SUPER_REGION};
+use crate::regions::raw::{RawCurve, RawEgressPrices, RawFailover, RawScoring, RawWeights};
 use crate::regions::score::{Bracket, Curve, Scoring, Terms};
 use crate::yaml::Spanned;
 
@@ -78,6 +79,30 @@ impl Build<'_, '_> {
             );
             default
         })
+    }
+
+    /// What is left out is as shipped.
+    pub(super) fn prices(&mut self, raw: &RawEgressPrices) -> EgressPrices {
+        let mut price = |given: Option<Spanned<f32>>, shipped: f32| {
+            self.not_negative(given, "a price is not negative")
+                .unwrap_or(shipped)
+        };
+        let mut prices = EgressPrices {
+            same_super_region: price(raw.same_super_region, SAME_SUPER_REGION),
+            elsewhere: price(raw.elsewhere, ELSEWHERE),
+            pairs: Vec::new(),
+        };
+        for (from, row) in raw.pairs.iter().flat_map(|pairs| &pairs.0) {
+            let start = self.named(from);
+            for (to, price) in &row.0 {
+                let end = self.named(to);
+                let price = self.not_negative(Some(*price), "a price is not negative");
+                if let (Some(start), Some(end), Some(price)) = (start, end, price) {
+                    prices.pairs.push((start, end, price));
+                }
+            }
+        }
+        prices
     }
 
     pub(super) fn failover(&mut self, raw: &RawFailover) -> FailoverPolicy {

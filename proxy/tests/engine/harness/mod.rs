@@ -105,6 +105,13 @@ impl Setup {
         setup
     }
 
+    /// Regions as lines of YAML.
+    pub(crate) fn written(regions: &str) -> Self {
+        let mut setup = Self::to(&[]);
+        regions.clone_into(&mut setup.regions);
+        setup
+    }
+
     /// For example `head: 300ms, idle: 1s`.
     pub(crate) fn timeouts(mut self, timeouts: &str) -> Self {
         timeouts.clone_into(&mut self.timeouts);
