@@ -8,6 +8,7 @@
 
 mod accept;
 mod app;
+mod carried;
 mod health;
 mod quic;
 mod supervisor;

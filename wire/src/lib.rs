@@ -22,6 +22,7 @@ mod malformed;
 mod method;
 mod names;
 pub mod path;
+pub mod proxy_protocol;
 mod request;
 mod response;
 mod rules;

@@ -2,7 +2,7 @@
 //! the version.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
+use meridian_geo::IpNet;
 use meridian_policies::access;
 use pingora_core::apps::ServerApp;
 use pingora_core::protocols::Stream;
@@ -20,6 +21,7 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::accept::Accepted;
+use super::carried;
 use super::tls::ListenerTls;
 use crate::edge::Edge;
 use crate::engine::connection::{ConnectionInfo, serve_h1, serve_h2, trust};
@@ -34,6 +36,8 @@ pub(super) struct ListenerContext {
     handshake: Duration,
     /// Tells clients where HTTP/3 is spoken.
     alt_svc: Option<Arc<str>>,
+    /// Who may carry connections here; `None`: they are the peers' own.
+    carriers: Option<Vec<IpNet>>,
 }
 
 impl ListenerContext {
@@ -50,6 +54,7 @@ impl ListenerContext {
             protocols: listener.map_or(plain, |listener| listener.protocols),
             handshake: edge.settings.timeouts.handshake,
             alt_svc: None,
+            carriers: listener.and_then(|listener| listener.proxy_protocol.clone()),
         }
     }
 
@@ -71,12 +76,18 @@ impl App {
     }
 
     async fn serve(&self, session: Stream) {
-        let Some((session, peer)) = Accepted::take(session) else {
+        let Some((mut session, peer)) = Accepted::take(session) else {
             return;
         };
-        let _open = match Open::admit(&self.edge, peer.ip()) {
-            Ok(open) => open,
-            Err(refused) => return self.edge.telemetry.connection_closed(refused.reason()),
+        let admitted = match &self.listener.carriers {
+            None => Open::admit(&self.edge, peer.ip())
+                .map(|open| (open, peer))
+                .map_err(Refused::reason),
+            Some(carriers) => Box::pin(self.carried(&mut session, peer, carriers)).await,
+        };
+        let (_open, peer) = match admitted {
+            Ok(admitted) => admitted,
+            Err(reason) => return self.edge.telemetry.connection_closed(reason),
         };
         let generation = self.edge.generation();
         if access::connection(&generation.snapshot, peer.ip()).is_err() {
@@ -101,6 +112,25 @@ impl App {
             }
         };
         self.edge.telemetry.connection_closed(reason);
+    }
+
+    /// A connection that somebody carries, under the address of its client.
+    async fn carried(
+        &self,
+        session: &mut TcpStream,
+        peer: SocketAddr,
+        carriers: &[IpNet],
+    ) -> Result<(Open<'_>, SocketAddr), CloseReason> {
+        if !carriers.iter().any(|net| net.contains(&peer.ip())) {
+            return Err(CloseReason::ProxyProtocol);
+        }
+        let mut open = Open::unnamed(&self.edge).map_err(Refused::reason)?;
+        let read = tokio::time::timeout(self.listener.handshake, carried::client(session, peer));
+        let Ok(Ok(client)) = read.await else {
+            return Err(CloseReason::ProxyProtocol);
+        };
+        open.name(client.ip()).map_err(Refused::reason)?;
+        Ok((open, client))
     }
 
     /// TLS where the listener asks for it, within its deadline.
@@ -225,23 +255,36 @@ impl Connections {
 
     /// Counts one more, unless that is one too many.
     pub fn enter(&self, ip: IpAddr, total: usize, each: usize) -> Result<(), Refused> {
+        self.begin(total)?;
+        self.assign(ip, each).inspect_err(|_| self.end())
+    }
+
+    /// Counts one more whose client is not known yet.
+    fn begin(&self, total: usize) -> Result<(), Refused> {
         if self.total.fetch_add(1, Ordering::AcqRel) >= total {
-            self.total.fetch_sub(1, Ordering::AcqRel);
+            self.end();
             return Err(Refused::Process);
         }
+        Ok(())
+    }
+
+    /// Counts one that has begun as this client's.
+    fn assign(&self, ip: IpAddr, each: usize) -> Result<(), Refused> {
         let mut count = self.by_address.entry(key(ip)).or_insert(0);
         if *count >= each {
-            drop(count);
-            self.total.fetch_sub(1, Ordering::AcqRel);
             return Err(Refused::Address);
         }
         *count += 1;
         Ok(())
     }
 
+    fn end(&self) {
+        self.total.fetch_sub(1, Ordering::AcqRel);
+    }
+
     /// Counts one less.
     pub fn leave(&self, ip: IpAddr) {
-        self.total.fetch_sub(1, Ordering::AcqRel);
+        self.end();
         if let Entry::Occupied(mut entry) = self.by_address.entry(key(ip)) {
             if *entry.get() <= 1 {
                 entry.remove();
@@ -266,7 +309,8 @@ fn key(ip: IpAddr) -> IpAddr {
 /// One counted connection.
 pub(super) struct Open<'a> {
     edge: &'a Edge,
-    ip: IpAddr,
+    /// `None`: its client is not known yet.
+    ip: Option<IpAddr>,
 }
 
 impl<'a> Open<'a> {
@@ -275,13 +319,32 @@ impl<'a> Open<'a> {
         edge.connections
             .enter(ip, limits.connections, limits.connections_per_address)?;
         edge.lifecycle.opened();
+        let ip = Some(ip);
         Ok(Self { edge, ip })
+    }
+
+    /// One whose client is still to be named.
+    fn unnamed(edge: &'a Edge) -> Result<Self, Refused> {
+        edge.connections.begin(edge.settings.limits.connections)?;
+        edge.lifecycle.opened();
+        Ok(Self { edge, ip: None })
+    }
+
+    /// From here on it is this client's.
+    fn name(&mut self, ip: IpAddr) -> Result<(), Refused> {
+        let each = self.edge.settings.limits.connections_per_address;
+        self.edge.connections.assign(ip, each)?;
+        self.ip = Some(ip);
+        Ok(())
     }
 }
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
-        self.edge.connections.leave(self.ip);
+        match self.ip {
+            Some(ip) => self.edge.connections.leave(ip),
+            None => self.edge.connections.end(),
+        }
         self.edge.lifecycle.closed();
     }
 }

@@ -74,6 +74,9 @@ fn listen(listener: raw::Listener, base: &Path) -> Listener {
             h2: offers(Protocol::H2),
             h3: offers(Protocol::H3),
         },
+        proxy_protocol: listener
+            .proxy_protocol
+            .map(|carriers| carriers.from.0.0.into_iter().map(|net| net.0).collect()),
         tls: listener.tls.map(|tls| tls::settings(tls, base)),
     }
 }

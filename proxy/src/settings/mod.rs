@@ -71,6 +71,9 @@ pub struct Listener {
     pub address: SocketAddr,
     /// At least one is offered.
     pub protocols: Protocols,
+    /// Whose PROXY protocol header is required and believed; `None`: nobody
+    /// sends one. Never empty, at most 1,024.
+    pub proxy_protocol: Option<Vec<IpNet>>,
     /// `None`: plain text, and then only HTTP/1.
     pub tls: Option<TlsSettings>,
 }

@@ -104,6 +104,7 @@ pub(super) struct Listener {
     pub(super) address: SocketAddr,
     pub(super) protocols: Vec<Protocol>,
     pub(super) tls: Option<tls::Tls>,
+    pub(super) proxy_protocol: Option<ProxyProtocol>,
 }
 
 #[derive(Deserialize)]
@@ -114,6 +115,30 @@ struct ListenerFields {
     protocols: Option<Bounded<Protocol, 8>>,
     #[serde(default)]
     tls: Option<tls::Tls>,
+    #[serde(default)]
+    proxy_protocol: Option<ProxyProtocol>,
+}
+
+/// Who carries other people's connections to a listener.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ProxyProtocol {
+    pub(super) from: Carriers,
+}
+
+/// At least one network.
+pub(super) struct Carriers(pub(super) Bounded<Net, HOPS_MAX>);
+
+impl<'de> Deserialize<'de> for Carriers {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let list = Bounded::<Net, HOPS_MAX>::deserialize(from)?;
+        if list.0.is_empty() {
+            return Err(D::Error::custom(
+                "nobody could connect; name the load balancer's networks, for example [10.0.0.0/8]",
+            ));
+        }
+        Ok(Self(list))
+    }
 }
 
 #[derive(Copy, Clone, PartialEq, Eq)]
@@ -164,6 +189,13 @@ impl TryFrom<ListenerFields> for Listener {
                     .to_owned(),
             );
         }
+        if fields.proxy_protocol.is_some() && protocols.contains(&Protocol::H3) {
+            return Err(
+                "the PROXY protocol is not spoken over QUIC: take h3 out of the list, or give it a \
+                 listener without proxy_protocol"
+                    .to_owned(),
+            );
+        }
         let differs = |tls: &tls::Tls| {
             let mut hosts = tls.certificates.0.iter();
             hosts.any(|host| host.client_auth.is_some())
@@ -186,6 +218,7 @@ impl TryFrom<ListenerFields> for Listener {
             address: fields.address.0,
             protocols,
             tls,
+            proxy_protocol: fields.proxy_protocol,
         })
     }
 }

@@ -81,6 +81,8 @@ labels! {
         Denied = "denied",
         /// More control frames or resets than any client needs.
         Flood = "flood",
+        /// No PROXY protocol header, a bad one, or a peer that may not send one.
+        ProxyProtocol = "proxy-protocol",
         /// The TLS handshake failed.
         Handshake = "handshake",
         /// The process drains.

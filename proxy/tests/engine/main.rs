@@ -7,6 +7,7 @@
 #![cfg(test)]
 
 mod audit;
+mod carried;
 mod deadlines;
 mod downgrade;
 mod drain;

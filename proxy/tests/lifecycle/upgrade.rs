@@ -57,10 +57,16 @@ impl Line {
         &self.first.files
     }
 
-    /// Ends whoever serves by now.
+    /// Ends whoever serves by now; a successor may still be about to.
     fn end(&self) {
-        if let Some(pid) = self.files().pid().filter(|pid| alive(*pid)) {
-            let _ = kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL);
+        while let Some((_, ready)) = self.files().readyz() {
+            let pid = ready["pid"]
+                .as_i64()
+                .and_then(|pid| i32::try_from(pid).ok());
+            if let Some(pid) = pid.and_then(Pid::from_raw) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+            std::thread::park_timeout(Duration::from_millis(5));
         }
     }
 }

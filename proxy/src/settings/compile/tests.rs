@@ -402,3 +402,30 @@ fn an_audit_log_that_contradicts_itself_is_refused() {
         assert!(message.contains(said), "{more}: {message}");
     }
 }
+
+#[test]
+fn a_listener_that_believes_headers_names_from_whom() {
+    let listener = |text: &str| {
+        let listeners = format!("listeners:\n  - {{ address: \"0.0.0.0:8080\", {text} }}\n");
+        parse(&format!("edge: {{ region: here }}\n{listeners}"))
+    };
+    let good = listener("proxy_protocol: { from: [10.0.0.0/8, 192.0.2.7] }").unwrap();
+    let carriers = good.listeners[0].proxy_protocol.as_ref().unwrap();
+    let believed = |ip: &str| {
+        let ip: std::net::IpAddr = ip.parse().unwrap();
+        carriers.iter().any(|net| net.contains(&ip))
+    };
+    assert!(believed("10.1.2.3") && believed("192.0.2.7") && !believed("192.0.2.8"));
+    let quic = "protocols: [h1, h3], tls: { certificates: [{ cert: a, key: b }] }";
+    assert!(listener(quic).is_ok());
+    assert!(listener(&format!("{quic}, proxy_protocol: {{ from: [10.0.0.0/8] }}")).is_err());
+    for bad in [
+        "from: []",
+        "",
+        "from: [everybody]",
+        "from: [10.0.0.0/8], version: 2",
+    ] {
+        let text = format!("proxy_protocol: {{ {bad} }}");
+        assert!(listener(&text).is_err(), "{bad}");
+    }
+}

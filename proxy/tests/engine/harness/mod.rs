@@ -54,6 +54,7 @@ pub(crate) struct Setup {
     timeouts: String,
     limits: String,
     trusted: &'static str,
+    carriers: &'static str,
     routes: &'static str,
     policies: String,
     threads: usize,
@@ -78,6 +79,7 @@ impl Setup {
             timeouts: String::new(),
             limits: String::new(),
             trusted: "",
+            carriers: "",
             routes: ROUTES,
             policies: "residency: off\n".to_owned(),
             threads: 1,
@@ -130,6 +132,12 @@ impl Setup {
         self
     }
 
+    /// Listeners that believe PROXY protocol headers from there.
+    pub(crate) fn carried_from(mut self, carriers: &'static str) -> Self {
+        self.carriers = carriers;
+        self
+    }
+
     /// Lines below `routes:`.
     pub(crate) fn routes(mut self, routes: &'static str) -> Self {
         self.routes = routes;
@@ -163,10 +171,17 @@ impl Setup {
             cert.display(),
             key.display()
         );
+        let (carried, carried_too, h3) = match self.carriers {
+            "" => (String::new(), String::new(), ", h3"),
+            from => {
+                let key = format!("proxy_protocol: {{ from: [{from}] }}");
+                (format!(", {key}"), format!("    {key}\n"), "")
+            }
+        };
         let mut text = format!(
             "edge: {{ region: local }}\nthreads: {}\nlisteners:\n\
-             \x20 - {{ address: \"127.0.0.1:0\", protocols: [h1] }}\n\
-             \x20 - address: \"127.0.0.1:0\"\n    protocols: [h1, h2, h3]\n\
+             \x20 - {{ address: \"127.0.0.1:0\", protocols: [h1]{carried} }}\n\
+             \x20 - address: \"127.0.0.1:0\"\n    protocols: [h1, h2{h3}]\n{carried_too}\
              \x20   tls:\n      {}\n\
              admin: {{ address: \"off\" }}\ngeo: {{ embedded: off }}\n\
              telemetry: {{ access_log: off, receipts: 64{} }}\n",
