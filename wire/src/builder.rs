@@ -377,7 +377,7 @@ impl RequestHead {
 }
 
 impl Fields {
-    /// Joins cookie crumbs into one field (RFC 9113 8.2.3).
+    /// Joins cookie crumbs into one field (RFC 9113 8.2.3, RFC 9114 4.2.1).
     fn join_cookies(&mut self) {
         if self.count(Known::Cookie) < 2 {
             return;
@@ -389,6 +389,8 @@ impl Fields {
             .entries
             .iter()
             .filter(|entry| entry.known == Known::Cookie)
+            // An empty crumb says nothing, and would leave a joint at the end.
+            .filter(|entry| !entry.value.bounds().is_empty())
         {
             if self.raw.len() > value {
                 self.raw.extend_from_slice(CRUMB_JOINT);

@@ -208,6 +208,17 @@ fn cookie_crumbs_become_one_field() {
 }
 
 #[test]
+fn empty_cookie_crumbs_leave_nothing_behind() {
+    let joined = |crumbs: [&'static str; 3]| {
+        let head = get_with(&crumbs.map(|crumb| ("cookie", crumb)), EndStream::Yes).unwrap();
+        head.first(Known::Cookie).unwrap().to_vec()
+    };
+    assert_eq!(joined(["a=1", "", "b=2"]), b"a=1; b=2");
+    assert_eq!(joined(["", "a=1", ""]), b"a=1");
+    assert_eq!(joined(["", "", ""]), b"");
+}
+
+#[test]
 fn extended_connect_is_a_websocket_and_goes_on_as_get() {
     let connect = |more: &[Pseudo<'static>]| {
         let parts = [(":method", "CONNECT"), GET[1], GET[2], (":path", "/ws")];
