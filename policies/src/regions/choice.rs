@@ -88,8 +88,10 @@ pub enum Removal {
     Degraded,
     /// It is coming back, and this request is over its share.
     Recovering,
-    /// It is full, and this request is over its share.
+    /// It is nearly full, and this request is over its share.
     Headroom,
+    /// It is full: serves only what no region with headroom can.
+    Full,
     /// This request is over the region's weight.
     Weight,
 }
@@ -113,6 +115,7 @@ impl Removal {
             | Self::Degraded
             | Self::Recovering
             | Self::Headroom
+            | Self::Full
             | Self::Weight => false,
         }
     }
@@ -134,6 +137,7 @@ impl Removal {
             Self::Degraded => "degraded",
             Self::Recovering => "recovering",
             Self::Headroom => "headroom",
+            Self::Full => "full",
             Self::Weight => "weight",
         }
     }

@@ -11,6 +11,10 @@ pub(crate) enum Gate {
     Health,
     /// No region that has failed while another can serve.
     Failover,
+    /// No more for a region than it has room for, while another has some.
+    Headroom,
+    /// Only the region that an operator forces.
+    Order,
     /// No return before the failback delay and the dwell.
     Patience,
 }

@@ -58,7 +58,7 @@ pub fn select(
     let regions = (0u16..).map(RegionIndex).zip(&snapshot.regions.hot);
     let weighed = regions.map(|(at, hot)| weighing.scale.weigh(at, hot, || weighing.look(at, hot)));
     candidates.extend(weighed.map(|candidate| top.note(candidate)));
-    if view.may_be_ruled(ask.now) {
+    if view.may_be_ruled(ask.now) && !is_out(Gate::Order) {
         weighing.obey(candidates, &mut top);
     }
     let affinity = match weighing.pin(candidates) {
@@ -320,8 +320,8 @@ impl<'a> Scale<'a> {
         let headroom = self.headroom(seen.load);
         match hot.role {
             Role::Active if phase == Phase::Active && headroom >= 1.0 && hot.weight >= 1.0 => None,
-            Role::Standby if headroom > 0.0 => Some(Removal::Standby),
-            Role::Standby => Some(Removal::Headroom),
+            Role::Standby | Role::Active if headroom <= 0.0 => Some(Removal::Full),
+            Role::Standby => Some(Removal::Standby),
             Role::Active => {
                 let when = |wanted| if phase == wanted { seen.share } else { 1.0 };
                 self.share(
@@ -341,7 +341,7 @@ impl<'a> Scale<'a> {
     /// threshold, none at full load, a straight line between.
     fn headroom(&self, load: f32) -> f32 {
         let from = self.snapshot.regions.failover.spill_at;
-        if load <= from {
+        if load <= from || is_out(Gate::Headroom) {
             return 1.0;
         }
         ((1.0 - load) / (1.0 - from).max(f32::EPSILON)).clamp(0.0, 1.0)
@@ -408,7 +408,7 @@ impl Weighing<'_> {
         let state = self.view.region(at)?;
         let seen = |(phase, share)| Seen {
             load: state.load(hot.capacity, self.ask.now),
-            measured_ms: state.path().round_trip_ms().unwrap_or(0.0),
+            measured_ms: state.path().round_trip_ms(self.ask.now).unwrap_or(0.0),
             share,
             phase,
         };
@@ -429,7 +429,13 @@ impl Weighing<'_> {
         let Some((standing, seen)) = self.view.settle(self.snapshot, at, self.ask.now) else {
             return (Phase::Failed, 0.0);
         };
-        let share = standing.share(seen, &self.snapshot.regions.failover, self.ask.now);
+        // While several regions have failed, what still serves sheds nothing.
+        let share = match standing.phase {
+            Phase::Degraded if self.view.is_alarmed() => 1.0,
+            Phase::Active | Phase::Degraded | Phase::Failed | Phase::Recovering => {
+                standing.share(seen, &self.snapshot.regions.failover, self.ask.now)
+            }
+        };
         (standing.phase, share)
     }
 
@@ -508,7 +514,8 @@ fn tier(removal: Option<Removal>) -> Option<u8> {
         Some(Removal::Weight | Removal::Degraded) => Some(1),
         Some(Removal::Standby) => Some(2),
         Some(Removal::Recovering | Removal::Headroom) => Some(3),
-        Some(Removal::Failed) => Some(4),
+        Some(Removal::Full) => Some(4),
+        Some(Removal::Failed) => Some(5),
         Some(
             Removal::Law
             | Removal::RouteConstraint

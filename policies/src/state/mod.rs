@@ -15,7 +15,7 @@ mod view;
 pub(crate) mod window;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -23,8 +23,8 @@ pub(crate) use endpoint::EndpointState;
 pub use overrides::{OVERRIDE_MAX, Override, OverrideAction, OverrideEvent, REASON_MAX};
 pub(crate) use region::RegionState;
 pub use report::{
-    AttemptOutcome, AttemptReport, EndpointEvent, HealthEvent, ProbeFailure, ProbeOutcome,
-    RegionEvent, StateEvent,
+    AlarmEvent, AttemptOutcome, AttemptReport, EndpointEvent, HealthEvent, ProbeFailure,
+    ProbeOutcome, RegionEvent, StateEvent,
 };
 pub use status::{EndpointStatus, OrderStatus, RegionStatus};
 pub use view::View;
@@ -39,6 +39,40 @@ use crate::{Endpoint, Snapshot, Tick};
 pub struct State {
     known: Mutex<Known>,
     ruled_until: Arc<Until>,
+    alarm: Arc<Alarm>,
+}
+
+/// Failed regions from which on the edge holds still and calls for a person
+/// (seed: two are escalated).
+pub const ALARM_AT: u32 = 2;
+
+/// How many regions have failed, and how many were told of last.
+#[derive(Debug, Default)]
+pub(crate) struct Alarm {
+    failed: AtomicU32,
+    told: AtomicU32,
+}
+
+impl Alarm {
+    pub(crate) fn is_on(&self) -> bool {
+        self.failed.load(Relaxed) >= ALARM_AT
+    }
+
+    fn set(&self, failed: u32) {
+        self.failed.store(failed, Relaxed);
+    }
+
+    /// What has changed since this was asked last, if it concerns the alarm.
+    fn news(&self) -> Option<AlarmEvent> {
+        let failed = self.failed.load(Relaxed);
+        let told = self.told.swap(failed, Relaxed);
+        match (told >= ALARM_AT, failed >= ALARM_AT) {
+            (false, false) => None,
+            (true, false) => Some(AlarmEvent::Ended),
+            (true, true) if told == failed => None,
+            (true | false, true) => Some(AlarmEvent::Raised { failed }),
+        }
+    }
 }
 
 /// A moment that many threads read.
@@ -98,6 +132,7 @@ impl State {
             regions,
             endpoints,
             ruled_until: Arc::clone(&self.ruled_until),
+            alarm: Arc::clone(&self.alarm),
         };
         view.refresh(snapshot, now);
         view

@@ -23,6 +23,11 @@ const PATH_SAMPLES_MIN: u32 = 20;
 /// Width of one window of samples: 10 s.
 const PATH_WINDOW: Duration = Duration::from_secs(10);
 
+/// How long a measurement is believed while no new one comes: 5 min, the
+/// failback delay. A region that looked slow and gets no traffic for it is then
+/// taken for what the matrix says, and tried again.
+const PATH_MEMORY: Duration = Duration::from_mins(5);
+
 /// Live state of one region, shared by all generations that name it.
 #[derive(Debug)]
 pub(crate) struct RegionState {
@@ -273,6 +278,8 @@ pub(crate) struct PathState {
     samples: AtomicU32,
     /// Microseconds, as bits of an `f32`; 0 until something is known.
     average_us: AtomicU32,
+    /// When that was last renewed.
+    measured_at: AtomicU64,
 }
 
 impl Default for PathState {
@@ -282,6 +289,7 @@ impl Default for PathState {
             smallest_ns: AtomicU64::new(u64::MAX),
             samples: AtomicU32::new(0),
             average_us: AtomicU32::new(0),
+            measured_at: AtomicU64::new(0),
         }
     }
 }
@@ -294,10 +302,16 @@ impl PathState {
         self.samples.fetch_add(1, Relaxed);
     }
 
-    /// Round trip in milliseconds; `None` until a window had enough samples.
-    pub(crate) fn round_trip_ms(&self) -> Option<f32> {
+    /// Round trip in milliseconds; `None` until a window had enough samples, and
+    /// when that was too long ago.
+    pub(crate) fn round_trip_ms(&self, now: Tick) -> Option<f32> {
         let us = f32::from_bits(self.average_us.load(Relaxed));
-        (us > 0.0).then_some(us / 1_000.0)
+        if us > 0.0 {
+            let age = now.saturating_sub(Tick(self.measured_at.load(Relaxed)));
+            (age <= PATH_MEMORY).then_some(us / 1_000.0)
+        } else {
+            None
+        }
     }
 
     #[expect(
@@ -321,13 +335,14 @@ impl PathState {
             return;
         }
         let smallest = smallest as f32 / 1_000.0;
-        let average = f32::from_bits(self.average_us.load(Relaxed));
+        let average = self.round_trip_ms(now).unwrap_or(0.0) * 1_000.0;
         let next = if average > 0.0 {
             average * 0.7 + smallest * 0.3
         } else {
             smallest
         };
         self.average_us.store(next.to_bits(), Relaxed);
+        self.measured_at.store(now.0, Relaxed);
     }
 }
 
@@ -345,11 +360,13 @@ mod tests {
             }
             now = now + PATH_WINDOW;
         }
-        let found = path.round_trip_ms().unwrap();
+        let found = path.round_trip_ms(now).unwrap();
         assert!(
             (found - 103.0).abs() < 0.01,
             "100, then 0.7 x 100 + 0.3 x 110: {found}"
         );
+        let later = now + Duration::from_mins(6);
+        assert_eq!(path.round_trip_ms(later), None, "that was long ago");
     }
 
     #[test]
@@ -361,7 +378,7 @@ mod tests {
                 Tick(0) + Duration::from_secs(second),
             );
         }
-        assert_eq!(path.round_trip_ms(), None);
+        assert_eq!(path.round_trip_ms(Tick(0) + Duration::from_mins(1)), None);
     }
 
     #[test]

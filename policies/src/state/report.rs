@@ -135,6 +135,18 @@ pub struct RegionEvent {
     pub to: RegionHealth,
 }
 
+/// Several regions are failed at once: a case for a person.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub enum AlarmEvent {
+    /// It has begun, or their number has changed.
+    Raised {
+        /// How many have failed.
+        failed: u32,
+    },
+    /// At most one is left.
+    Ended,
+}
+
 /// What [`crate::View::tick`] finds.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
 pub enum StateEvent {
@@ -144,4 +156,6 @@ pub enum StateEvent {
     Region(RegionEvent),
     /// An operator's order ended by itself.
     Override(OverrideEvent),
+    /// Several regions have failed, or no longer.
+    Alarm(AlarmEvent),
 }

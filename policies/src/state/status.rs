@@ -120,7 +120,7 @@ impl View {
             in_flight: state.in_flight(),
             load: state.load(region.capacity, now),
             error_share: seen.errors,
-            round_trip_ms: state.path().round_trip_ms(),
+            round_trip_ms: state.path().round_trip_ms(now),
             endpoints: region
                 .endpoints()
                 .filter_map(|endpoint| {

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use super::endpoint::Health;
 use super::{
-    AttemptOutcome, AttemptReport, EndpointEvent, EndpointState, HealthEvent, ProbeOutcome,
+    Alarm, AttemptOutcome, AttemptReport, EndpointEvent, EndpointState, HealthEvent, ProbeOutcome,
     RegionEvent, RegionState, StateEvent, Until,
 };
 use crate::outliers::ProbeMode;
-use crate::regions::failover::{Standing, Vitals};
+use crate::regions::failover::{Phase, Standing, Vitals};
 use crate::{EndpointIndex, RegionIndex, Snapshot, Tick};
 
 /// State lined up with one snapshot's indices. Made by
@@ -24,6 +24,7 @@ pub struct View {
     pub(super) endpoints: Box<[EndpointSlot]>,
     /// Until when some order may take other regions out than its own.
     pub(super) ruled_until: Arc<Until>,
+    pub(super) alarm: Arc<Alarm>,
 }
 
 #[derive(Debug)]
@@ -195,11 +196,13 @@ impl View {
                 }));
             }
         }
+        let mut failed = 0;
         for (index, slot) in (0u16..).map(RegionIndex).zip(&self.regions) {
             self.refresh_region(index, now);
             let Some((standing, _)) = self.settle(snapshot, index, now) else {
                 continue;
             };
+            failed += u32::from(standing.phase == Phase::Failed);
             if let Some(from) = slot.state.announce(standing.phase) {
                 let (from, to) = (from.health(), standing.phase.health());
                 events.push(StateEvent::Region(RegionEvent {
@@ -209,7 +212,15 @@ impl View {
                 }));
             }
         }
+        self.alarm.set(failed);
+        events.extend(self.alarm.news().map(StateEvent::Alarm));
         events
+    }
+
+    /// Whether so many regions have failed that what still serves holds
+    /// still, as of the last tick.
+    pub(crate) fn is_alarmed(&self) -> bool {
+        self.alarm.is_on()
     }
 
     pub(crate) fn region(&self, index: RegionIndex) -> Option<&RegionState> {

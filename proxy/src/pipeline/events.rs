@@ -1,6 +1,6 @@
 //! Changes of endpoints and regions, for metrics and the process's log.
 
-use meridian_policies::{EndpointEvent, EndpointIndex, HealthEvent, StateEvent};
+use meridian_policies::{AlarmEvent, EndpointEvent, EndpointIndex, HealthEvent, StateEvent};
 use serde_json::{Value, json};
 
 use crate::edge::{Edge, Generation};
@@ -59,6 +59,13 @@ pub fn state(edge: &Edge, generation: &Generation, event: &StateEvent) {
             let region = &generation.snapshot.region(change.region).id;
             let text = json!({ "region": region, "from": change.from, "to": change.to });
             notice("WARNING", "region changed state", &text);
+        }
+        StateEvent::Alarm(AlarmEvent::Raised { failed }) => {
+            let message = "several regions have failed: a person has to look";
+            notice("CRITICAL", message, &json!({ "failed": failed }));
+        }
+        StateEvent::Alarm(AlarmEvent::Ended) => {
+            notice("NOTICE", "at most one region is failed", &json!({}));
         }
         StateEvent::Override(ended) => {
             let region = &generation.snapshot.region(ended.region).id;

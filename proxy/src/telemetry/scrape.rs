@@ -7,7 +7,7 @@
 use std::fmt;
 
 use meridian_policies::affinity::CookieSeen;
-use meridian_policies::regions::AffinityOutcome;
+use meridian_policies::regions::{AffinityOutcome, RegionHealth};
 use meridian_policies::{RejectReason, Tick};
 
 use super::exposition::{BucketExemplar, Exposition, Labels};
@@ -487,7 +487,11 @@ fn endpoints(out: &mut Exposition, scrape: &Scrape<'_>) {
     let generation = scrape.generation;
     let mut healthy = Vec::new();
     let mut ordered = Vec::new();
+    let mut failed = 0.0;
     for region in generation.view.status(&generation.snapshot, scrape.now) {
+        if region.state == RegionHealth::Failed {
+            failed += 1.0;
+        }
         if let Some(order) = &region.order {
             let labels = vec![
                 ("region", region.region.clone()),
@@ -512,6 +516,11 @@ fn endpoints(out: &mut Exposition, scrape: &Scrape<'_>) {
         "meridian_region_override_seconds",
         "Seconds until an operator's order for a region ends.",
         ordered,
+    );
+    out.gauge(
+        "meridian_regions_failed",
+        "Regions that have failed; two at once are a case for a person.",
+        vec![(Vec::new(), failed)],
     );
 }
 

@@ -55,6 +55,7 @@ impl Weighing<'_> {
             | Removal::Degraded
             | Removal::Recovering
             | Removal::Headroom
+            | Removal::Full
             | Removal::Weight => None,
         }
     }

@@ -73,6 +73,7 @@ fn is_allowed(candidate: &Candidate) -> bool {
             | Removal::Degraded
             | Removal::Recovering
             | Removal::Headroom
+            | Removal::Full
             | Removal::Weight,
         ) => true,
     }
@@ -96,7 +97,8 @@ fn is_willing(candidate: &Candidate) -> bool {
             | Removal::Ejected
             | Removal::Tried
             | Removal::Failed
-            | Removal::Headroom,
+            | Removal::Headroom
+            | Removal::Full,
         ) => false,
     }
 }

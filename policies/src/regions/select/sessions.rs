@@ -88,7 +88,8 @@ fn is_home(candidate: &Candidate) -> bool {
             | Removal::Failed
             | Removal::Degraded
             | Removal::Recovering
-            | Removal::Headroom,
+            | Removal::Headroom
+            | Removal::Full,
         ) => true,
         Some(
             Removal::Law
@@ -103,7 +104,7 @@ fn is_home(candidate: &Candidate) -> bool {
 fn yielded(removal: Option<Removal>) -> AffinityOutcome {
     match removal {
         Some(Removal::Forced | Removal::Pinned) => AffinityOutcome::YieldedToOperator,
-        Some(Removal::Headroom) => AffinityOutcome::YieldedToLoad,
+        Some(Removal::Headroom | Removal::Full) => AffinityOutcome::YieldedToLoad,
         None
         | Some(
             Removal::Law

@@ -2,7 +2,9 @@ use std::time::Duration;
 
 use crate::regions::testkit::{World, compile, located_at, shipped};
 use crate::regions::{Affinity, AffinityOutcome, NoRegion, Removal, endpoint_tag};
-use crate::state::{AttemptOutcome, OverrideAction, ProbeFailure, ProbeOutcome};
+use crate::state::{
+    AlarmEvent, AttemptOutcome, OverrideAction, ProbeFailure, ProbeOutcome, StateEvent,
+};
 
 /// Three regions of two endpoints each and a standby.
 const THREE: &str = "
@@ -161,7 +163,7 @@ fn load_moves_traffic_before_a_region_is_full() {
             .view
             .begin(world.endpoint("europe-west1", 0), world.now);
     }
-    assert_eq!(world.removal("DE", "europe-west1"), Some(Removal::Headroom));
+    assert_eq!(world.removal("DE", "europe-west1"), Some(Removal::Full));
     assert_eq!(world.serves("DE"), "us-central1");
 }
 
@@ -571,5 +573,81 @@ fn every_region_is_in_the_receipt_in_order() {
         let answer = world.ask("DE", class).unwrap();
         let indices: Vec<usize> = answer.candidates.iter().map(|c| c.region.index()).collect();
         assert_eq!(indices, (0..11).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn two_failed_regions_are_told_of_and_the_rest_holds_still() {
+    let mut world = three();
+    let alarms = |world: &World| {
+        let events = world.view.tick(&world.snapshot, world.now);
+        let alarms = events.into_iter().filter_map(|event| match event {
+            StateEvent::Alarm(alarm) => Some(alarm),
+            StateEvent::Endpoint(_) | StateEvent::Region(_) | StateEvent::Override(_) => None,
+        });
+        alarms.collect::<Vec<_>>()
+    };
+    let fail = |world: &World, region: &str| {
+        (0..2).for_each(|nth| down(world, region, nth));
+    };
+    // Degraded: it would shed what its healthy half cannot carry.
+    let errors = |world: &World| {
+        let endpoint = world.endpoint("europe-west1", 0);
+        for nth in 0..100 {
+            let outcome = if nth % 8 == 0 {
+                AttemptOutcome::ServerError(500)
+            } else {
+                AttemptOutcome::Success
+            };
+            world.report(endpoint, outcome, 5);
+        }
+    };
+    world.advance(20);
+    errors(&world);
+    assert!(world.shares("DE", 300).len() > 1, "a degraded region sheds");
+    fail(&world, "us-central1");
+    assert_eq!(alarms(&world), []);
+    fail(&world, "asia-southeast1");
+    assert_eq!(alarms(&world), [AlarmEvent::Raised { failed: 2 }]);
+    assert_eq!(alarms(&world), [], "once");
+    assert_eq!(world.shares("DE", 300), [("europe-west1".to_owned(), 300)]);
+    assert_eq!(
+        world.serves("US"),
+        "europe-west1",
+        "a failed region is the last resort"
+    );
+    for region in ["us-central1", "asia-southeast1"] {
+        for nth in 0..2 {
+            let endpoint = world.endpoint(region, nth);
+            for _ in 0..2 {
+                let up = ProbeOutcome::Up { load: None };
+                world
+                    .view
+                    .record_probe(&world.snapshot, endpoint, up, world.now);
+            }
+        }
+    }
+    world.view.tick(&world.snapshot, world.now);
+    world.advance(301);
+    assert_eq!(alarms(&world), [AlarmEvent::Ended]);
+}
+
+#[test]
+fn a_full_region_serves_only_what_no_region_with_headroom_can() {
+    let mut world = three();
+    let fill = |world: &World, region: &str, count: u32| {
+        for _ in 0..count {
+            world.view.begin(world.endpoint(region, 0), world.now);
+        }
+    };
+    fill(&world, "europe-west1", 100);
+    fill(&world, "us-central1", 95);
+    fill(&world, "asia-southeast1", 95);
+    world.order("us-east1", OverrideAction::Drain, 60);
+    for draw in 0..300 {
+        world.draw = draw;
+        assert_ne!(world.serves("DE"), "europe-west1");
+        let removal = world.removal("DE", "europe-west1");
+        assert_eq!(removal, Some(Removal::Full));
     }
 }
