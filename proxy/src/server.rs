@@ -31,17 +31,18 @@ use pingora_core::server::{
     ListenFds, RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch,
 };
 use pingora_core::services::Service;
+use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::admin::AdminListener;
 use crate::edge::{Edge, Phase};
+use crate::pipeline::events::notice;
 use crate::settings::{AdminBind, Listener, Settings, Switch};
 
 use self::app::{App, ListenerContext};
 pub use self::app::{Connections, Refused};
-pub use self::quic::Identity;
-use self::quic::Quic;
+use self::quic::{Lineage, Quic};
 pub use self::tls::Tls;
 use self::upgrade::{Giver, Named, Predecessor};
 
@@ -78,7 +79,7 @@ pub struct BoundSockets {
     admin: Option<AdminListener>,
     control: Option<UnixListener>,
     predecessor: Option<Predecessor>,
-    identity: Identity,
+    lineage: Lineage,
 }
 
 /// The sockets of one listener.
@@ -107,15 +108,15 @@ impl BoundSockets {
                 what: listener.address.to_string(),
                 error,
             };
-            let taken = predecessor.as_mut().and_then(|old| old.claim_tcp(&name));
-            let (tcp, udp) = bind_listener(settings, listener, taken).map_err(failed)?;
+            let old = predecessor.as_deref_mut();
+            let (tcp, udp) = bind_listener(settings, (listener, &name), old).map_err(failed)?;
             listeners.push(Bound {
                 listener: listener.clone(),
                 tcp,
                 udp,
             });
         }
-        let identity = Identity::first().map_err(|error| BindError {
+        let lineage = Lineage::after(predecessor.as_deref_mut()).map_err(|error| BindError {
             what: "QUIC".to_owned(),
             error,
         })?;
@@ -135,7 +136,7 @@ impl BoundSockets {
             admin,
             control,
             predecessor: None,
-            identity,
+            lineage,
         })
     }
 
@@ -147,18 +148,20 @@ impl BoundSockets {
     }
 
     /// What a successor gets; nothing without a control socket.
-    fn to_hand_over(&self, settings: &Settings) -> io::Result<Vec<Named>> {
+    fn offer(&mut self, settings: &Settings) -> io::Result<Vec<Named>> {
         let (Some(control), Some(upgrade)) = (&self.control, &settings.upgrade) else {
             return Ok(Vec::new());
         };
         let named = |name: String, fd: OwnedFd| Named { name, fd };
         let mut sockets = Vec::new();
         for (place, bound) in self.listeners.iter().enumerate() {
-            sockets.push(named(
-                name_of(settings, place),
-                bound.tcp.try_clone()?.into(),
-            ));
+            let name = name_of(settings, place);
+            if let Some(udp) = &bound.udp {
+                udp.give(&name, &mut sockets)?;
+            }
+            sockets.push(named(name, bound.tcp.try_clone()?.into()));
         }
+        self.lineage.give(&mut sockets)?;
         if let (Some(listener), Some(admin)) = (&self.admin, &settings.admin) {
             let fd = match listener {
                 AdminListener::Tcp(socket) => socket.try_clone()?.into(),
@@ -190,21 +193,24 @@ impl BoundSockets {
     }
 }
 
-/// TCP, unless it was taken over, and UDP where HTTP/3 is spoken.
+/// TCP, and UDP where HTTP/3 is spoken: what the process before has of them,
+/// and the rest.
 fn bind_listener(
     settings: &Settings,
-    listener: &Listener,
-    taken: Option<TcpListener>,
+    (listener, name): (&Listener, &str),
+    mut predecessor: Option<&mut Predecessor>,
 ) -> io::Result<(TcpListener, Option<quic::Sockets>)> {
     let threads = settings.threads;
-    let (tcp, udp) = match (taken, listener.protocols.h3) {
-        (Some(tcp), Switch::Off) => return Ok((tcp, None)),
-        (Some(tcp), Switch::On) => {
-            let udp = quic::Sockets::beside(tcp.local_addr()?, threads)?;
+    let taken = predecessor.as_mut().and_then(|old| old.claim_tcp(name));
+    let (tcp, udp) = match (taken, predecessor, listener.protocols.h3) {
+        (Some(tcp), Some(old), Switch::On) => {
+            let place = (name, tcp.local_addr()?);
+            let udp = quic::Sockets::after(old, place, threads)?;
             return Ok((tcp, Some(udp)));
         }
-        (None, Switch::Off) => (TcpListener::bind(listener.address)?, None),
-        (None, Switch::On) => {
+        (Some(tcp), _, _) => return Ok((tcp, None)),
+        (None, _, Switch::Off) => (TcpListener::bind(listener.address)?, None),
+        (None, _, Switch::On) => {
             let (tcp, udp) = quic::bind_both(listener.address, threads)?;
             (tcp, Some(udp))
         }
@@ -315,10 +321,11 @@ pub fn run(
         None => Phase::Starting,
     };
     let owned = Owned {
-        sockets: sockets.to_hand_over(&edge.settings)?,
+        sockets: sockets.offer(&edge.settings)?,
         control: sockets.control.take(),
         predecessor,
     };
+    let lineage = sockets.lineage;
     let (mut listeners, mut quic) = (Vec::new(), Vec::new());
     for (number, bound) in sockets.listeners.into_iter().enumerate() {
         let Bound { listener, tcp, udp } = bound;
@@ -327,9 +334,9 @@ pub fn run(
             .tls
             .listener(number)
             .and_then(|tls| tls.quic_server_config());
-        if let (Some(sockets), Some(tls)) = (udp, tls) {
-            context.advertise(sockets.port());
-            quic.push(Quic { sockets, tls });
+        if let (Some(udp), Some(tls)) = (udp, tls) {
+            context.advertise(udp.port());
+            quic.push(lineage.listener(udp, tls, &edge.settings)?);
         }
         listeners.push((format!("{}#{number}", listener.address), tcp, context));
     }
@@ -346,7 +353,7 @@ pub fn run(
     server.add_service(EdgeService {
         edge: Arc::clone(edge),
         listeners,
-        quic: (sockets.identity, quic),
+        quic: Some((lineage, quic)),
         ready: Mutex::new(Some(Box::new(ready))),
     });
     server.run(RunArgs {
@@ -479,7 +486,7 @@ fn drain_on_signals(edge: &Arc<Edge>) {
 struct EdgeService {
     edge: Arc<Edge>,
     listeners: Vec<(String, TcpListener, ListenerContext)>,
-    quic: (Identity, Vec<Quic>),
+    quic: Option<(Lineage, Vec<Quic>)>,
     ready: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
@@ -504,10 +511,13 @@ impl Service for EdgeService {
             tasks.push(tokio::spawn(accept::accept(socket, app, until)));
         }
         drain_on_signals(&self.edge);
-        let (identity, listeners) = &mut self.quic;
-        let listeners = std::mem::take(listeners);
-        if let Err(fault) = quic::start(&self.edge, identity, listeners).await {
-            eprintln!("meridian: no HTTP/3: {fault:#}");
+        if let Some((lineage, listeners)) = self.quic.take()
+            && let Err(fault) = quic::start(&self.edge, lineage, listeners).await
+        {
+            // Nobody is told of a port that nobody serves.
+            let fault = json!({ "fault": format!("{fault:#}") });
+            notice("ERROR", "HTTP/3 can't be served; this process ends", &fault);
+            return self.edge.lifecycle.stop_accepting();
         }
         let prober = tokio::spawn(health::probe(Arc::clone(&self.edge)));
         self.edge.lifecycle.serving();

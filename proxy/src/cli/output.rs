@@ -53,15 +53,14 @@ pub(super) fn fault(text: &str) {
 /// Something that happened while running: one line on standard error.
 pub(super) fn notice(severity: Severity, text: &str) {
     let mut err = std::io::stderr().lock();
-    let _ = if err.is_terminal() {
-        writeln!(err, "meridian: {text}")
+    let line = if err.is_terminal() {
+        format!("meridian: {text}\n")
     } else {
-        writeln!(
-            err,
-            "{}",
-            json!({ "severity": severity.as_str(), "message": text })
-        )
+        let line = json!({ "severity": severity.as_str(), "message": text });
+        format!("{line}\n")
     };
+    // In one write: another process may write to the same file.
+    let _ = err.write_all(line.as_bytes());
 }
 
 /// `1 fault`, `2 faults`.

@@ -91,6 +91,7 @@ fn place(generation: &Generation, endpoint: EndpointIndex, more: &Value) -> Valu
 pub fn notice(severity: &str, message: &str, meridian: &Value) {
     use std::io::Write as _;
     let line = json!({ "severity": severity, "message": message, "meridian": meridian });
-    // Standard error that is closed must not stop the process.
-    let _ = writeln!(std::io::stderr(), "{line}");
+    // Standard error that is closed must not stop the process. In one write:
+    // another process may write to the same file.
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }

@@ -20,6 +20,7 @@ use crate::support::PATIENCE;
 pub(crate) struct Tally {
     pub(crate) done: AtomicU64,
     pub(crate) h2_done: AtomicU64,
+    pub(crate) h3_done: AtomicU64,
     pub(crate) streams_done: AtomicU64,
     /// Connections that were not taken.
     pub(crate) refused: AtomicU64,
@@ -76,6 +77,7 @@ impl Load {
                 }
             }));
         }
+        let config = h3_config(trust.clone());
         let (of, trust) = (Arc::clone(&tally), trust.clone());
         clients.push(std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -87,6 +89,18 @@ impl Load {
                 runtime.block_on(h2(&of, tls, &connector));
             }
         }));
+        for long in [false, true] {
+            let (of, config) = (Arc::clone(&tally), config.clone());
+            clients.push(std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .unwrap();
+                while of.goes_on() {
+                    runtime.block_on(h3(&of, tls, (&config, long)));
+                }
+            }));
+        }
         Self { tally, clients }
     }
 
@@ -287,5 +301,129 @@ async fn h2_client(tally: &Tally, mut send: h2::client::SendRequest<Bytes>) {
             other => return tally.lost(format!("a stream: {other:?}")),
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+fn h3_config(trust: CertificateDer<'static>) -> quinn::ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add(trust).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h3".to_vec()];
+    let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(config).unwrap();
+    quinn::ClientConfig::new(Arc::new(crypto))
+}
+
+type H3 = h3::client::SendRequest<h3_quinn::OpenStreams, Bytes>;
+
+/// Requests side by side on one connection, or events and an upload, until it
+/// is told to go away.
+async fn h3(tally: &Tally, address: SocketAddr, (config, long): (&quinn::ClientConfig, bool)) {
+    let endpoint = quinn::Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let connecting = endpoint.connect_with(config.clone(), address, "localhost");
+    let connection = match connecting.unwrap().await {
+        Ok(connection) => connection,
+        Err(quinn::ConnectionError::ConnectionClosed(_)) => {
+            tally.refused.fetch_add(1, Ordering::AcqRel);
+            return;
+        }
+        Err(error) => return tally.lost(format!("a QUIC handshake: {error}")),
+    };
+    let carrier = h3_quinn::Connection::new(connection.clone());
+    let Ok((mut driver, send)) = h3::client::new(carrier).await else {
+        return tally.lost("an HTTP/3 connection");
+    };
+    let driver =
+        tokio::spawn(async move { std::future::poll_fn(|cx| driver.poll_close(cx)).await });
+    if long {
+        let events = h3_stream(tally, send.clone(), "/events");
+        tokio::join!(events, h3_stream(tally, send, "/count"));
+    } else {
+        tokio::join!(h3_client(tally, send.clone()), h3_client(tally, send));
+    }
+    driver.abort();
+    connection.close(0x100_u32.into(), b"");
+}
+
+/// How a stream of HTTP/3 ended.
+enum Ended {
+    Whole(Vec<u8>),
+    /// Before it was begun, or rejected: every client asks again.
+    Unprocessed,
+    Broken(String),
+}
+
+async fn h3_client(tally: &Tally, mut send: H3) {
+    while tally.goes_on() {
+        match h3_ask(&mut send, "/").await {
+            Ended::Whole(body) if body == b"ok" => {
+                tally.h3_done.fetch_add(1, Ordering::AcqRel);
+            }
+            Ended::Whole(body) => return tally.lost(format!("an answer over h3: {body:?}")),
+            Ended::Unprocessed => return,
+            Ended::Broken(why) => return tally.lost(format!("a stream over h3: {why}")),
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Events or an upload, each to its end.
+async fn h3_stream(tally: &Tally, mut send: H3, path: &str) {
+    while tally.goes_on() {
+        let whole = match h3_ask(&mut send, path).await {
+            Ended::Whole(body) if path == "/events" => {
+                let text = String::from_utf8(body).unwrap();
+                (0..EVENTS).all(|number| text.contains(&format!("data: {number}\n")))
+            }
+            Ended::Whole(body) => body == (PIECE * PIECES).to_string().as_bytes(),
+            Ended::Unprocessed => return,
+            Ended::Broken(why) => return tally.lost(format!("{path} over h3: {why}")),
+        };
+        if !whole {
+            return tally.lost(format!("{path} over h3 is not whole"));
+        }
+        tally.streams_done.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+async fn h3_ask(send: &mut H3, path: &str) -> Ended {
+    use bytes::Buf as _;
+    use h3::error::{Code, StreamError};
+    let uri = format!("https://edge{path}");
+    let method = if path == "/count" { "PUT" } else { "GET" };
+    let request = http::Request::builder().method(method).uri(uri);
+    let mut request = request.body(()).unwrap();
+    if path == "/count" {
+        let length = (PIECE * PIECES).into();
+        request.headers_mut().insert("content-length", length);
+    }
+    let whole = async {
+        let mut stream = send.send_request(request).await?;
+        if path == "/count" {
+            for _ in 0..PIECES {
+                stream.send_data(Bytes::from(vec![b'x'; PIECE])).await?;
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+        stream.finish().await?;
+        stream.recv_response().await?;
+        let mut body = Vec::new();
+        while let Some(mut data) = stream.recv_data().await? {
+            body.extend_from_slice(&data.copy_to_bytes(data.remaining()));
+        }
+        Ok::<_, StreamError>(body)
+    };
+    match whole.await {
+        Ok(body) => Ended::Whole(body),
+        // The variant can't be named outside of its crate.
+        Err(error) if format!("{error:?}").starts_with("RemoteClosing") => Ended::Unprocessed,
+        Err(StreamError::RemoteTerminate { code, .. }) if code == Code::H3_REQUEST_REJECTED => {
+            Ended::Unprocessed
+        }
+        Err(error) => Ended::Broken(format!("{error:?}")),
     }
 }

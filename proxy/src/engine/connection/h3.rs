@@ -19,7 +19,7 @@ use meridian_wire::h3::{
 use meridian_wire::{BodyFraming, Method, RequestHead};
 use quinn::{Connection, ConnectionError, OpenUni, RecvStream, SendStream};
 
-use super::{ConnectionInfo, GOODBYE, trust};
+use super::{ConnectionInfo, GOODBYE, LINGER, trust};
 use crate::edge::Edge;
 use crate::engine::buffers::Outbox;
 use crate::engine::deadlines::{Deadline, GRAIN};
@@ -402,6 +402,7 @@ async fn serve_stream(open: OpenStream, info: Arc<ConnectionInfo>, mut stream: S
         exchange::run(place, &mut down, (&mut scratch, &mut deadline), arrival).await;
     }
     scratch.give();
+    settle(edge, &mut stream, &mut deadline).await;
     if open.activity.leaving.load(Ordering::Acquire) {
         arrive(edge, &mut stream, &mut deadline).await;
     }
@@ -464,6 +465,23 @@ fn looks_bare(head: &RequestHead) -> bool {
         Method::Get | Method::Head | Method::Options | Method::Delete | Method::Trace
     );
     bare && head.framing() == BodyFraming::Chunked
+}
+
+/// Waits for the end of a request that was answered on its last byte.
+async fn settle(edge: &Edge, stream: &mut Stream, deadline: &mut Deadline) {
+    let mut armed = false;
+    poll_fn(|cx| {
+        let rest = stream.poll_rest(cx);
+        if rest.is_pending() && !armed {
+            armed = true;
+            deadline.arm(edge.clock.tick() + LINGER);
+        }
+        if rest.is_pending() && !deadline.expired(cx) && !edge.lifecycle.cutting() {
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    })
+    .await;
 }
 
 /// Waits until the client has what was sent, a moment at most.

@@ -64,6 +64,8 @@ pub struct Stream {
     reader: RequestReader,
     encoder: BodyEncoder,
     data: usize,
+    /// Of a declared length, what has not arrived.
+    left: Option<u64>,
     body_done: bool,
     continue_due: bool,
     ending: Ending,
@@ -88,6 +90,7 @@ impl Stream {
             reader: RequestReader::new(*limits),
             encoder: BodyEncoder::new(BodyFraming::None),
             data: 0,
+            left: None,
             body_done: false,
             continue_due: false,
             ending: Ending::Open,
@@ -117,8 +120,9 @@ impl Stream {
                     Ok(Step::Head { skip } | Step::NeedMore { skip }) => self.inbox.consume(skip),
                     Ok(Step::Data { skip, len }) => {
                         self.inbox.consume(skip);
-                        self.data = len;
-                        return Poll::Ready(self.begun(head));
+                        let begun = self.begun(head);
+                        self.found(len);
+                        return Poll::Ready(begun);
                     }
                     Err(fault) => return Poll::Ready(self.refused(fault)),
                 }
@@ -146,7 +150,18 @@ impl Stream {
 
     fn begun(&mut self, head: &RequestHead) -> NextHead {
         self.continue_due = head.expects_continue();
+        self.left = match head.framing() {
+            BodyFraming::Length(length) => Some(length),
+            BodyFraming::None | BodyFraming::Chunked | BodyFraming::UntilClose => None,
+        };
         NextHead::Head
+    }
+
+    fn found(&mut self, data: usize) {
+        self.data = data;
+        if let Some(left) = &mut self.left {
+            *left = left.saturating_sub(data as u64);
+        }
     }
 
     fn step(&mut self, head: &mut RequestHead) -> Result<Step, Fault> {
@@ -204,7 +219,7 @@ impl Stream {
                 match self.step(&mut RequestHead::new()) {
                     Ok(Step::Data { skip, len }) => {
                         self.inbox.consume(skip);
-                        self.data = len;
+                        self.found(len);
                     }
                     Ok(Step::Head { skip } | Step::NeedMore { skip }) => self.inbox.consume(skip),
                     Err(fault) => return Poll::Ready(Err(self.note(fault))),
@@ -319,12 +334,25 @@ impl Stream {
         if self.ending == Ending::Finished {
             self.ending = Ending::Over;
             let _ = self.send.finish();
-            if !self.body_done {
+            if !self.body_done && self.left != Some(0) {
                 // The rest of the request is of no use (RFC 9114, 4.1).
                 let _ = self.recv.stop(code(Code::NoError));
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Reads the end of a request that is whole but for its end: a client that
+    /// was told to stop there would take that for a failure.
+    pub fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while !self.body_done && self.left == Some(0) && self.fault.is_none() {
+            let unread = self.data;
+            self.consume(unread);
+            if ready!(self.poll_body(cx)).is_err() {
+                break;
+            }
+        }
+        Poll::Ready(())
     }
 
     /// Ends both directions: nothing of this is a whole message.

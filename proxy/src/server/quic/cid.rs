@@ -27,7 +27,7 @@ const BLOCK: usize = 16;
 /// The generation of a process and the secret that it shares with the ones it
 /// takes over from.
 #[derive(Clone)]
-pub struct Identity {
+pub(super) struct Identity {
     generation: u8,
     secret: [u8; 32],
 }
@@ -35,7 +35,7 @@ pub struct Identity {
 impl Identity {
     /// The first generation, with a fresh secret. Fails only when the machine
     /// has no randomness.
-    pub fn first() -> io::Result<Self> {
+    pub(super) fn first() -> io::Result<Self> {
         let mut secret = [0; 32];
         SystemRandom::new()
             .fill(&mut secret)
@@ -48,7 +48,7 @@ impl Identity {
 
     /// What the next generation is told, in confidence: its number (they count
     /// modulo 256; few live at once) and the secret.
-    pub fn successor(&self) -> [u8; 33] {
+    pub(super) fn successor(&self) -> [u8; 33] {
         let mut told = [0; 33];
         let [number, secret @ ..] = &mut told;
         *number = self.generation.wrapping_add(1);
@@ -56,15 +56,15 @@ impl Identity {
         told
     }
 
-    /// The generation that was told `told`.
-    pub fn taken_over(told: &[u8; 33]) -> Self {
-        let [generation, secret @ ..] = *told;
-        Self { generation, secret }
+    /// Which generation this is.
+    pub(super) fn generation(&self) -> u8 {
+        self.generation
     }
 
-    /// Which generation this is.
-    pub fn generation(&self) -> u8 {
-        self.generation
+    /// The generation that was told `told`.
+    pub(super) fn taken_over(told: &[u8; 33]) -> Self {
+        let [generation, secret @ ..] = *told;
+        Self { generation, secret }
     }
 
     /// Signs stateless resets: the next generation can reset what this one
@@ -118,8 +118,8 @@ impl hkdf::KeyType for Bytes {
 pub(super) enum Place {
     /// To a thread of this process.
     Thread(u8),
-    /// To a process of another generation, if that still lives.
-    Generation(u8, u8),
+    /// To the process of this generation, if it still lives.
+    Generation(u8),
     /// To whoever received it: the id is the client's choice.
     New,
     /// To nobody: no process of ours has made the id.
@@ -173,7 +173,7 @@ impl Cids {
             (Some((generation, thread)), _) if generation == self.generation => {
                 Place::Thread(thread)
             }
-            (Some((generation, thread)), _) => Place::Generation(generation, thread),
+            (Some((generation, _)), _) => Place::Generation(generation),
             (None, Form::Long) => Place::New,
             (None, Form::Short) => Place::Nobody,
         }
@@ -303,10 +303,9 @@ mod tests {
     fn the_next_generation_reads_the_ids_of_the_one_before() {
         let old = Identity::first().unwrap();
         let new = Identity::taken_over(&old.successor());
-        assert_eq!(new.generation(), 1);
         let (before, after) = (old.cids(), new.cids());
         let place = after.place(&short(&before.make(5)));
-        assert_eq!(place, Place::Generation(0, 5));
+        assert_eq!(place, Place::Generation(0));
         assert_eq!(before.read(&after.make(2)), Some((1, 2)));
         let stranger = Identity::first().unwrap().cids();
         assert_eq!(after.read(&stranger.make(5)), None);

@@ -1,14 +1,16 @@
 //! QUIC beside the TCP listeners: one endpoint a thread, on one port.
 //!
-//! Promises: a connection stays on the thread that accepted it, wherever its
-//! datagrams arrive; its streams use that thread's upstream connections.
-//! Refuses: datagrams of connections that it does not know (a stateless reset
-//! tells their clients), 0-RTT, QUIC datagrams.
+//! Promises: a connection stays on the thread, and in the process, that
+//! accepted it, wherever its datagrams arrive; its streams use that thread's
+//! upstream connections. Refuses: datagrams of connections that it does not
+//! know (a stateless reset tells their clients), 0-RTT, QUIC datagrams.
 
 mod accept;
 mod bind;
 mod cid;
 mod config;
+mod lineage;
+mod link;
 mod mailbox;
 mod socket;
 mod threads;
@@ -18,13 +20,16 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use quinn::{Endpoint, Runtime as _, TokioRuntime};
+use quinn::{Endpoint, Runtime as _, ServerConfig, TokioRuntime};
+use tokio::runtime::Handle;
 
-pub use self::cid::Identity;
+pub(super) use self::lineage::Lineage;
 
 use self::accept::Front;
-use self::socket::{Router, Socket};
+use self::cid::Identity;
+use self::socket::{Router, Socket, Ways};
 use crate::edge::Edge;
+use crate::settings::Settings;
 
 /// How often another port is tried where any is fine and TCP's is taken.
 const TRIES: usize = 16;
@@ -36,13 +41,6 @@ pub(super) struct Sockets {
 }
 
 impl Sockets {
-    /// Beside those of another process of ours, on the same port.
-    pub(super) fn beside(address: SocketAddr, threads: usize) -> io::Result<Self> {
-        let sockets = (0..threads).map(|_| bind::shared(address));
-        let sockets = sockets.collect::<io::Result<_>>()?;
-        Ok(Self { address, sockets })
-    }
-
     /// The port that clients are told.
     pub(super) fn port(&self) -> u16 {
         self.address.port()
@@ -69,45 +67,95 @@ pub(super) fn bind_both(wanted: SocketAddr, threads: usize) -> io::Result<(TcpLi
 
 /// One listener, ready to start.
 pub(super) struct Quic {
-    pub(super) sockets: Sockets,
-    pub(super) tls: Arc<rustls::ServerConfig>,
+    sockets: Sockets,
+    config: ServerConfig,
+}
+
+impl Lineage {
+    /// A listener of this process.
+    pub(super) fn listener(
+        &self,
+        sockets: Sockets,
+        tls: Arc<rustls::ServerConfig>,
+        settings: &Settings,
+    ) -> anyhow::Result<Quic> {
+        let config = config::server(tls, &self.identity, settings.timeouts.idle)?;
+        Ok(Quic { sockets, config })
+    }
 }
 
 /// Starts every listener on every thread of the calling service; returns when
 /// they accept.
 pub(super) async fn start(
     edge: &Arc<Edge>,
-    identity: &Identity,
+    lineage: Lineage,
     listeners: Vec<Quic>,
 ) -> anyhow::Result<()> {
     if listeners.is_empty() {
         return Ok(());
     }
-    let front = Arc::new(Front::new(Arc::clone(edge)));
-    let handles = threads::handles(edge.settings.threads);
-    let cids = Arc::new(identity.cids());
-    for Quic { sockets, tls } in listeners {
-        let config = config::server(tls, identity, edge.settings.timeouts.idle)?;
-        let router = Arc::new(Router::new(Arc::clone(&cids), sockets.sockets.len()));
-        let places = (0..=u8::MAX).zip(handles.iter().cycle());
-        for (socket, (thread, handle)) in sockets.sockets.into_iter().zip(places) {
-            let endpoint = config::endpoint(identity, &cids, thread);
+    let Lineage { identity, links } = lineage;
+    let receivers: Vec<_> = links.receivers().collect();
+    let ways = Arc::new(Ways {
+        cids: Arc::new(identity.cids()),
+        links,
+        edge: Arc::clone(edge),
+    });
+    let start = Start {
+        front: Arc::new(Front::new(Arc::clone(edge))),
+        handles: threads::handles(edge.settings.threads),
+        identity,
+        ways,
+    };
+    let mut routers = Vec::new();
+    for Quic { sockets, config } in listeners {
+        let address = sockets.address;
+        let router = start.listener(sockets, &config).await;
+        routers.push(router.with_context(|| format!("cannot serve QUIC on {address}"))?);
+    }
+    let routers: Arc<[_]> = routers.into();
+    for link in receivers {
+        tokio::spawn(link::receive(link, Arc::clone(&routers)));
+    }
+    Ok(())
+}
+
+struct Start {
+    front: Arc<Front>,
+    handles: Vec<Handle>,
+    identity: Identity,
+    ways: Arc<Ways>,
+}
+
+impl Start {
+    async fn listener(&self, of: Sockets, config: &ServerConfig) -> anyhow::Result<Arc<Router>> {
+        let threads = self.handles.len();
+        let ways = Arc::clone(&self.ways);
+        let router = Arc::new(Router::new(ways, of.address, threads));
+        let mut sockets = of.sockets.into_iter();
+        for (thread, handle) in (0..=u8::MAX).zip(&self.handles) {
+            let Some(socket) = sockets.next() else { break };
+            let endpoint = config::endpoint(&self.identity, &self.ways.cids, thread);
             let (config, router) = (config.clone(), Arc::clone(&router));
             // An endpoint belongs to the runtime on which it is made.
             let made = handle.spawn(async move {
                 let inner = TokioRuntime.wrap_udp_socket(socket)?;
                 let socket = Arc::new(Socket::new(inner, router, thread));
-                Endpoint::new_with_abstract_socket(
-                    endpoint,
-                    Some(config),
-                    socket,
-                    Arc::new(TokioRuntime),
-                )
+                let runtime = Arc::new(TokioRuntime);
+                Endpoint::new_with_abstract_socket(endpoint, Some(config), socket, runtime)
             });
-            let made = made.await.context("the thread has ended")?;
-            let made = made.with_context(|| format!("cannot serve QUIC on {}", sockets.address))?;
-            handle.spawn(Arc::clone(&front).serve(made));
+            let made = made.await.context("the thread has ended")??;
+            handle.spawn(Arc::clone(&self.front).serve(made));
         }
+        // The process before may have had more threads.
+        for (socket, (thread, handle)) in sockets.zip((0..=u8::MAX).zip(&self.handles).cycle()) {
+            let router = Arc::clone(&router);
+            handle.spawn(async move {
+                if let Ok(inner) = TokioRuntime.wrap_udp_socket(socket) {
+                    socket::feed(inner, router, thread).await;
+                }
+            });
+        }
+        Ok(router)
     }
-    Ok(())
 }

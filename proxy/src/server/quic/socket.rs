@@ -16,37 +16,83 @@ use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
 
 use super::cid::{Cids, Place};
+use super::link::{self, Links};
 use super::mailbox::Mailbox;
+use crate::edge::Edge;
+
+/// What all listeners of a process share.
+pub(super) struct Ways {
+    pub(super) cids: Arc<Cids>,
+    pub(super) links: Links,
+    pub(super) edge: Arc<Edge>,
+}
 
 /// Where the datagrams of one listener go: shared by its threads.
 pub(super) struct Router {
-    pub(super) cids: Arc<Cids>,
+    ways: Arc<Ways>,
+    /// What the listener is called between processes.
+    pub(super) key: u32,
     mailboxes: Box<[Mailbox]>,
+}
+
+/// Whom a datagram belongs to.
+enum Owner {
+    Here,
+    Thread(u8),
+    Generation(u8),
+    Nobody,
 }
 
 impl Router {
     /// One mailbox a thread; at most 256 threads.
-    pub(super) fn new(cids: Arc<Cids>, threads: usize) -> Self {
+    pub(super) fn new(ways: Arc<Ways>, address: SocketAddr, threads: usize) -> Self {
         Self {
-            cids,
+            ways,
+            key: link::key(address),
             mailboxes: (0..threads.min(256)).map(|_| Mailbox::default()).collect(),
         }
     }
 
     /// Leaves a datagram for a thread; lost when its mailbox is full.
-    pub(super) fn put(&self, thread: u8, from: &RecvMeta, datagram: &[u8]) {
+    fn put(&self, thread: u8, from: &RecvMeta, datagram: &[u8]) {
         if let Some(mailbox) = self.mailboxes.get(usize::from(thread)) {
             let _ = mailbox.put(from, datagram);
         }
     }
 
-    /// Whom a datagram belongs to that `thread` received.
-    fn owner(&self, datagram: &[u8], thread: u8) -> Option<u8> {
-        match self.cids.place(datagram) {
-            Place::Thread(owner) => Some(owner),
-            // Of a process that is gone: the endpoint resets it.
-            Place::Generation(..) | Place::New => Some(thread),
-            Place::Nobody => None,
+    /// Takes a datagram that another process has received.
+    pub(super) fn received(&self, from: &RecvMeta, datagram: &[u8]) {
+        match self.ways.cids.place(datagram) {
+            Place::Thread(thread) => self.put(thread, from, datagram),
+            Place::Generation(generation) => {
+                let _ = self.pass_on(generation, from, datagram);
+            }
+            // They stay with whoever received them.
+            Place::New | Place::Nobody => {}
+        }
+    }
+
+    /// Takes what arrived on a socket that no thread has for its own.
+    pub(super) fn feed(&self, thread: u8, buffer: &mut [u8], meta: &mut RecvMeta) {
+        let kept = self.sort(thread, buffer, meta);
+        let kept = buffer.get(..kept).unwrap_or_default();
+        for datagram in kept.chunks(meta.stride.max(1)) {
+            self.put(thread, meta, datagram);
+        }
+    }
+
+    fn pass_on(&self, generation: u8, from: &RecvMeta, datagram: &[u8]) -> bool {
+        let packed = link::pack(self.key, from, datagram);
+        self.ways.links.send(generation, &packed)
+    }
+
+    fn owner(&self, datagram: &[u8], thread: u8) -> Owner {
+        match self.ways.cids.place(datagram) {
+            Place::Thread(owner) if owner == thread => Owner::Here,
+            Place::Thread(owner) => Owner::Thread(owner),
+            Place::Generation(generation) => Owner::Generation(generation),
+            Place::New => Owner::Here,
+            Place::Nobody => Owner::Nobody,
         }
     }
 
@@ -59,15 +105,21 @@ impl Router {
             let Some(datagram) = buffer.get(at..end) else {
                 break;
             };
-            match self.owner(datagram, thread) {
-                Some(owner) if owner == thread => {
-                    if kept != at {
-                        buffer.copy_within(at..end, kept);
-                    }
-                    kept += end - at;
+            let stays = match self.owner(datagram, thread) {
+                Owner::Here => true,
+                Owner::Thread(owner) => {
+                    self.put(owner, meta, datagram);
+                    false
                 }
-                Some(owner) => self.put(owner, meta, datagram),
-                None => {}
+                // When that process is gone, the endpoint resets it.
+                Owner::Generation(generation) => !self.pass_on(generation, meta, datagram),
+                Owner::Nobody => false,
+            };
+            if stays {
+                if kept != at {
+                    buffer.copy_within(at..end, kept);
+                }
+                kept += end - at;
             }
             at = end;
         }
@@ -113,6 +165,10 @@ impl Socket {
         metas: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
         loop {
+            // Another process reads from here on; what is ours it passes on.
+            if self.router.ways.edge.lifecycle.handed_over() {
+                return Poll::Pending;
+            }
             let count = std::task::ready!(self.inner.poll_recv(cx, buffers, metas))?;
             let mut kept = 0;
             for at in 0..count.min(buffers.len()).min(metas.len()) {
@@ -186,5 +242,31 @@ impl AsyncUdpSocket for Socket {
 
     fn max_receive_segments(&self) -> usize {
         self.inner.max_receive_segments()
+    }
+}
+
+/// Reads a socket that no thread has for its own: the process before had more
+/// of them.
+pub(super) async fn feed(inner: Arc<dyn AsyncUdpSocket>, router: Arc<Router>, thread: u8) {
+    // With receive offload, as much as IP allows in one datagram.
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let mut metas = [RecvMeta::default()];
+        let received = std::future::poll_fn(|cx| {
+            if router.ways.edge.lifecycle.handed_over() {
+                return Poll::Ready(Ok(0));
+            }
+            inner.poll_recv(cx, &mut [IoSliceMut::new(&mut buffer)], &mut metas)
+        });
+        match received.await {
+            Ok(0) => return,
+            Ok(_) => {
+                for meta in &mut metas {
+                    router.feed(thread, &mut buffer, meta);
+                }
+            }
+            // An unreachable client is told here, too.
+            Err(_) => tokio::task::yield_now().await,
+        }
     }
 }

@@ -20,6 +20,9 @@ use crate::pipeline::events::notice;
 /// Conversations at once: the operator's, the new process's, and a stray one.
 const CONVERSATIONS_MAX: usize = 4;
 
+/// How long a conversation may go on once the drain has begun.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
 /// How often is looked whether a process that was started is still there.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -82,6 +85,11 @@ impl Giver {
             }
         }
         self.state().sockets = None;
+        // The operator is told before this process ends.
+        let late = Instant::now() + LAST_WORDS;
+        while self.conversations.load(Ordering::Acquire) > 0 && Instant::now() < late {
+            tokio::time::sleep(LOOK).await;
+        }
         Ok(())
     }
 

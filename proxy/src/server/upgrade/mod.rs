@@ -34,9 +34,10 @@ pub use self::taker::Predecessor;
 /// with a reason, and then the old way of a restart is left.
 pub(super) const VERSION: u32 = 1;
 
-/// Most descriptors that change hands: 64 listeners of two kinds, their
-/// helpers, the admin side and the control socket.
-const DESCRIPTORS_MAX: usize = 256;
+/// Most descriptors that change hands: 64 listeners with a TCP socket and a
+/// UDP socket for each of 256 threads, the admin side, the control socket, and
+/// two about QUIC.
+const DESCRIPTORS_MAX: usize = 64 * 257 + 4;
 
 /// A descriptor and what it is for.
 #[derive(Debug)]
