@@ -10,6 +10,8 @@
 #   loadtest/compare.sh                      all proxies, h1, h1tls, h2
 #   ROUNDS=7 SECONDS_EACH=6 loadtest/compare.sh
 #   PROXIES="nginx minimal" MODES=h1 loadtest/compare.sh
+#   PROXIES="minimal full" MODES="h2ml h3" loadtest/compare.sh
+#                                            h2 and h3 from the same client, meridian-load
 #   CHECK=1 loadtest/compare.sh              exit 1 when a limit is exceeded
 #   KEEP=1 ...                               keep logs and raw.tsv
 set -euo pipefail
@@ -21,6 +23,7 @@ PROXIES=${PROXIES:-nginx nginx-again haproxy minimal full}
 MODES=${MODES:-h1 h1tls h2}
 PROXY_CPU=${PROXY_CPU:-0}
 LOAD_CPU=${LOAD_CPU:-1}
+LOADER=${LOADER:-$root/target/release/meridian-load}
 
 declare -A http https main_pid
 
@@ -75,10 +78,15 @@ load() {
     h1) taskset -c "$LOAD_CPU" wrk -t1 -c64 -d"$3s" "http://127.0.0.1:${http[$2]}/" ;;
     h1tls) taskset -c "$LOAD_CPU" wrk -t1 -c64 -d"$3s" "https://127.0.0.1:${https[$2]}/" ;;
     h2) taskset -c "$LOAD_CPU" h2load -t1 -c8 -m8 -D"$3" "https://127.0.0.1:${https[$2]}/" ;;
+    h2ml|h3) taskset -c "$LOAD_CPU" "$LOADER" "https://127.0.0.1:${https[$2]}/" --insecure --protocol "${1%ml}" \
+        -c 8 --streams 8 --closed --warm-up 0s --duration "$3s" --json ;;
     *) die "unknown mode $1" ;;
     esac > "$log" 2>&1 || die "load failed: $(tail -3 "$log")"
     if grep -qE 'Non-2xx|Socket errors' "$log"; then die "$2 $1: $(grep -E 'Non-2xx|Socket' "$log")"; fi
-    if [ "$1" = h2 ]; then
+    if [ "$1" = h3 ] || [ "$1" = h2ml ]; then
+        grep -q '"errors": *{}' "$log" || die "$2 $1: $(grep -A3 '"errors"' "$log")"
+        awk -F'[:,]' '/"answers"/ { print $2 + 0 }' "$log"
+    elif [ "$1" = h2 ]; then
         grep -q 'Application protocol: h2' "$log" || die "$2 did not speak h2"
         awk '/^requests:/ { done = $6 } /^status codes:/ { good = $3 }
              END { if (good < done) exit 1; print done }' "$log" || die "$2 h2: $(grep '^status' "$log")"

@@ -49,10 +49,10 @@ pub struct Args {
     /// Connections
     #[arg(long, short, default_value = "64")]
     pub connections: NonZeroUsize,
-    /// Requests at once on each connection (h2 only)
+    /// Requests at once on each connection (h2 and h3 only)
     #[arg(long, short, default_value = "1")]
     pub streams: NonZeroUsize,
-    /// HTTP version; h2 without TLS is h2c with prior knowledge
+    /// HTTP version; h2 without TLS is h2c with prior knowledge, h3 needs https
     #[arg(long, value_enum, default_value = "h1")]
     pub protocol: ProtocolArg,
     /// Method
@@ -109,6 +109,8 @@ pub enum ProtocolArg {
     H1,
     /// HTTP/2
     H2,
+    /// HTTP/3
+    H3,
 }
 
 /// Why a command line cannot be run. All are the user's to mend.
@@ -132,8 +134,11 @@ pub enum PlanError {
     #[error("https needs --ca FILE or --insecure")]
     Trust,
     /// Streams on h1.
-    #[error("--streams above 1 needs --protocol h2")]
+    #[error("--streams above 1 needs --protocol h2 or h3")]
     Streams,
+    /// HTTP/3 in plain text.
+    #[error("--protocol h3 needs an https URL")]
+    Plain,
     /// No time to record.
     #[error("--duration must be above zero")]
     Duration,
@@ -159,9 +164,13 @@ impl Args {
         let protocol = match self.protocol {
             ProtocolArg::H1 => Protocol::H1,
             ProtocolArg::H2 => Protocol::H2,
+            ProtocolArg::H3 => Protocol::H3,
         };
         if protocol == Protocol::H1 && self.streams.get() > 1 {
             return Err(PlanError::Streams);
+        }
+        if protocol == Protocol::H3 && self.url.scheme_str() == Some("http") {
+            return Err(PlanError::Plain);
         }
         if self.duration.is_zero() {
             return Err(PlanError::Duration);
@@ -383,6 +392,8 @@ mod tests {
         ));
         let streams = plan("http://127.0.0.1/ --closed --streams 2");
         assert!(matches!(streams, Err(PlanError::Streams)));
+        let h3 = plan("http://127.0.0.1/ --closed --protocol h3");
+        assert!(matches!(h3, Err(PlanError::Plain)));
         let duration = plan("http://127.0.0.1/ --closed --duration 0s");
         assert!(matches!(duration, Err(PlanError::Duration)));
         let body = plan("http://127.0.0.1/ --closed --body-file /does/not/exist");

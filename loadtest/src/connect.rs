@@ -22,14 +22,15 @@ use tokio_rustls::rustls::{
 };
 
 use crate::plan::{Protocol, Target, Trust};
+use crate::quic;
 use crate::record::Failure;
 use crate::run::RunError;
 
 /// One connection's sending half.
-#[derive(Debug)]
 pub(crate) enum Sender {
     H1(http1::SendRequest<Full<Bytes>>),
     H2(http2::SendRequest<Full<Bytes>>),
+    H3(quic::Sender),
 }
 
 /// Opens connections to one target.
@@ -38,11 +39,17 @@ pub(crate) struct Connector {
     target: Target,
     protocol: Protocol,
     tls: Option<(TlsConnector, ServerName<'static>)>,
+    quic: Option<quic::Connector>,
 }
 
 impl Connector {
     pub(crate) fn new(target: Target, protocol: Protocol) -> Result<Self, RunError> {
-        let tls = match tls_config(&target.trust, protocol)? {
+        let config = tls_config(&target.trust, protocol)?;
+        let quic = match (&config, protocol) {
+            (Some(config), Protocol::H3) => Some(quic::Connector::new(config, &target.host)?),
+            (_, Protocol::H1 | Protocol::H2 | Protocol::H3) => None,
+        };
+        let tls = match config {
             None => None,
             Some(config) => {
                 let name = ServerName::try_from(target.host.clone())
@@ -54,11 +61,15 @@ impl Connector {
             target,
             protocol,
             tls,
+            quic,
         })
     }
 
     /// A new connection, ready to send.
     pub(crate) async fn connect(&self) -> Result<Sender, Failure> {
+        if let Some(quic) = &self.quic {
+            return quic.connect(&self.target.addresses).await.map(Sender::H3);
+        }
         let tcp = self.tcp().await.map_err(|_| Failure::Connect)?;
         let Some((connector, name)) = &self.tls else {
             return self.handshake(TokioIo::new(tcp)).await;
@@ -71,7 +82,7 @@ impl Connector {
             match self.protocol {
                 // A server without ALPN speaks HTTP/1.1.
                 Protocol::H1 if tls.get_ref().1.alpn_protocol().is_none() => {}
-                Protocol::H1 | Protocol::H2 => return Err(Failure::Tls),
+                Protocol::H1 | Protocol::H2 | Protocol::H3 => return Err(Failure::Tls),
             }
         }
         self.handshake(TokioIo::new(tls)).await
@@ -100,6 +111,8 @@ impl Connector {
                 tokio::spawn(driver);
                 Ok(Sender::H2(sender))
             }
+            // It has no byte stream.
+            Protocol::H3 => Err(Failure::Connect),
         }
     }
 }
@@ -108,6 +121,7 @@ const fn alpn(protocol: Protocol) -> &'static [u8] {
     match protocol {
         Protocol::H1 => b"http/1.1",
         Protocol::H2 => b"h2",
+        Protocol::H3 => b"h3",
     }
 }
 

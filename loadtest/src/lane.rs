@@ -36,7 +36,7 @@ pub(crate) fn template(plan: &Plan) -> Result<Request<Full<Bytes>>, RunError> {
                 .map_err(|e| failed(hyper::http::Error::from(e)))?;
             built.headers_mut().insert(HOST, host);
         }
-        Protocol::H2 => {
+        Protocol::H2 | Protocol::H3 => {
             let scheme = plan.target.uri.scheme_str().unwrap_or("http");
             *built.uri_mut() = Uri::builder()
                 .scheme(scheme)
@@ -44,7 +44,10 @@ pub(crate) fn template(plan: &Plan) -> Result<Request<Full<Bytes>>, RunError> {
                 .path_and_query(path)
                 .build()
                 .map_err(failed)?;
-            *built.version_mut() = Version::HTTP_2;
+            *built.version_mut() = match plan.protocol {
+                Protocol::H1 | Protocol::H2 => Version::HTTP_2,
+                Protocol::H3 => Version::HTTP_3,
+            };
         }
     }
     Ok(built)
@@ -89,6 +92,7 @@ impl Lane {
                 Ok(response) => read(response).await,
                 Err(_) => Err(Failure::Broken),
             },
+            Sender::H3(mut sender) => sender.exchange(request).await,
         }
     }
 
@@ -104,6 +108,7 @@ impl Lane {
             Some(Sender::H2(mut sender)) => {
                 sender.ready().await.is_ok().then_some(Sender::H2(sender))
             }
+            Some(Sender::H3(sender)) => sender.is_open().then_some(Sender::H3(sender)),
         };
         let sender = if let Some(sender) = ready {
             sender
@@ -111,8 +116,10 @@ impl Lane {
             self.reconnects.fetch_add(1, Ordering::Relaxed);
             self.connector.connect().await?
         };
-        if let Sender::H2(shared) = &sender {
-            *held = Some(Sender::H2(shared.clone()));
+        match &sender {
+            Sender::H1(_) => {}
+            Sender::H2(shared) => *held = Some(Sender::H2(shared.clone())),
+            Sender::H3(shared) => *held = Some(Sender::H3(shared.clone())),
         }
         Ok(sender)
     }

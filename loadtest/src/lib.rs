@@ -13,6 +13,7 @@ pub mod args;
 mod connect;
 mod lane;
 pub mod plan;
+mod quic;
 mod record;
 pub mod report;
 mod run;

@@ -19,6 +19,9 @@ pub enum Protocol {
     /// HTTP/2: by ALPN over TLS, with prior knowledge (h2c) without.
     #[serde(rename = "h2")]
     H2,
+    /// HTTP/3 over QUIC, without looking for it by `Alt-Svc` first.
+    #[serde(rename = "h3")]
+    H3,
 }
 
 /// How requests are started.

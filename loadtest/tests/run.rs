@@ -120,10 +120,45 @@ async fn serve(speak: Speak, how: Answer, tls: Option<TlsAcceptor>) -> SocketAdd
     address
 }
 
+/// Echoes over HTTP/3.
+fn serve_h3(tls: ServerConfig) -> SocketAddr {
+    use bytes::Buf as _;
+    let crypto = quinn::crypto::rustls::QuicServerConfig::try_from(tls).unwrap();
+    let config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+    let endpoint = quinn::Endpoint::server(config, "127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = endpoint.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Some(incoming) = endpoint.accept().await {
+            tokio::spawn(async move {
+                // A client that wants another protocol is no failure here.
+                let Ok(quic) = incoming.await else { return };
+                let carrier = h3_quinn::Connection::new(quic);
+                let mut connection = h3::server::Connection::new(carrier).await.unwrap();
+                while let Ok(Some(resolver)) = connection.accept().await {
+                    let (request, mut stream) = resolver.resolve_request().await.unwrap();
+                    assert_eq!(request.headers()["x-test"], "yes");
+                    let mut body = Vec::new();
+                    while let Some(mut data) = stream.recv_data().await.unwrap() {
+                        body.extend_from_slice(&data.copy_to_bytes(data.remaining()));
+                    }
+                    stream.send_response(Response::new(())).await.unwrap();
+                    stream.send_data(Bytes::from(body)).await.unwrap();
+                    stream.finish().await.unwrap();
+                }
+            });
+        }
+    });
+    address
+}
+
 trait Both: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin {}
 impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin> Both for T {}
 
 fn acceptor(protocols: &[&[u8]]) -> TlsAcceptor {
+    TlsAcceptor::from(Arc::new(tls(protocols)))
+}
+
+fn tls(protocols: &[&[u8]]) -> ServerConfig {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
     let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
@@ -133,7 +168,7 @@ fn acceptor(protocols: &[&[u8]]) -> TlsAcceptor {
         .with_single_cert(vec![made.cert.der().clone()], key.into())
         .unwrap();
     config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
-    TlsAcceptor::from(Arc::new(config))
+    config
 }
 
 async fn load(line: &str) -> Result<Report, RunError> {
@@ -182,11 +217,13 @@ async fn every_protocol_gets_its_answers() {
     )
     .await;
     let h2c = serve(Speak::H2, Answer::Echo, None).await;
+    let h3 = serve_h3(tls(&[b"h3"]));
     for target in [
         format!("https://{h1}/ --insecure"),
         format!("https://{bare}/ --insecure"),
         format!("https://{h2}/ --insecure --protocol h2 --streams 4"),
         format!("http://{h2c}/ --protocol h2 --streams 4"),
+        format!("https://{h3}/ --insecure --protocol h3 --streams 4"),
     ] {
         let rest = "--closed --requests 40 --warm-up 0s -c 2 -X POST --body hello -H x-test:yes";
         let report = load(&format!("{target} {rest}")).await.unwrap();
@@ -208,7 +245,9 @@ async fn a_certificate_nobody_vouched_for_and_a_missing_protocol_end_the_run() {
     let port = address.port();
     let distrusted = format!("https://localhost:{port}/ --ca {} --closed", file.display());
     let no_h2 = format!("https://{address}/ --insecure --protocol h2 --closed");
-    for line in [distrusted, no_h2] {
+    let no_h3 = serve_h3(tls(&[b"other"]));
+    let no_h3 = format!("https://{no_h3}/ --insecure --protocol h3 --closed");
+    for line in [distrusted, no_h2, no_h3] {
         let error = load(&line).await.unwrap_err();
         assert!(matches!(error, RunError::Open { number: 1, .. }), "{error}");
         assert!(error.to_string().contains("Tls"), "{error}");
