@@ -7,7 +7,8 @@
 //!
 //! Run it with two counts: the difference by the difference of the counts is
 //! the price of one exchange. Parts: `request`, `response` (parse), `both`
-//! (parse and write of a request and its answer).
+//! (parse and write of a request and its answer), `h3` (as `both`, for a client
+//! of HTTP/3), `h3-request` (parse), `h3-response` (write).
 
 use std::env;
 use std::hint::black_box;
@@ -16,6 +17,7 @@ use meridian_wire::h1::{
     Connection, RequestParser, RequestPlan, ResponseParser, ResponsePlan, write_request,
     write_response,
 };
+use meridian_wire::h3::{self, Fault, RequestReader, Scratch};
 use meridian_wire::{
     BodyFraming, HeadLimits, Known, KnownSet, Malformed, Method, RequestHead, ResponseHead,
     Upgrade, Version,
@@ -35,15 +37,80 @@ const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\n\
     Content-Length: 1024\r\n\
     ETag: \"67409f1c-400\"\r\n\
     Cache-Control: no-store\r\n\r\n";
+/// The same request over HTTP/3, Huffman coded as by ls-qpack.
+const H3_REQUEST: &[u8] = b"\x01\x40\x92\x00\x00\xd1\xd7P\x90,\x93\x15r\xf9\x1d5\xd0U\xc8zn<\
+    \xd3L\xffQ\x98c\xbb,$\xb5\x0e\xa4\xa1\x86\x9d\x08X\xb0\xa4=\x92#\xfc\xa0\xd4\x990\x08\x1f_\
+    P\xa2\xd0\x7ff\xa2\x81\xb0\xda\xe0S\xfa\xfc\x08~\xd4\xcej\xad\xf2\xa7\x97\x9c\x89\xc6\xbf\
+    \xb50\x9a\xc2\xca\x7f,\x04O\x7f_\x0e\x99\x1du\xd0b\x0d&=LtA\xea\xfaQ%\xf2\x96\x0b\xdc\xb5%\
+    d&\xc2\x8e\x9f_\x10\x87\x9b\xd9\xab\xfaR;?/\x02\xf2\xb4\x83H\xd6%\x03B?\x8bI\x8bdB\x88\xd5\
+    $\xb6T:?";
 const DROP: KnownSet = KnownSet::of(&[Known::XForwardedFor, Known::XDataClass]);
 
-fn main() -> Result<(), Malformed> {
+/// What a request becomes toward a backend.
+const UP: RequestPlan<'static> = RequestPlan {
+    drop: DROP,
+    append: &[
+        ("x-forwarded-for", b"192.0.2.1"),
+        ("x-data-class", b"tier_2_internal"),
+    ],
+    framing: BodyFraming::None,
+    upgrade: Upgrade::None,
+};
+
+fn main() -> Result<(), Fault> {
     let mut arguments = env::args().skip(1);
     let part = arguments.next().unwrap_or_default();
     let count = arguments
         .next()
         .and_then(|count| count.parse().ok())
         .unwrap_or(10_000);
+    if part.starts_with("h3") {
+        over_h3(&part, count)
+    } else {
+        over_h1(&part, count).map_err(Fault::from)
+    }
+}
+
+fn down(response: &ResponseHead) -> ResponsePlan<'static> {
+    ResponsePlan {
+        to: Version::Http11,
+        drop: KnownSet::EMPTY,
+        append: &[("x-meridian-region", b"europe-west1")],
+        framing: response.framing(),
+        connection: Connection::KeepAlive,
+    }
+}
+
+fn over_h3(part: &str, count: usize) -> Result<(), Fault> {
+    let limits = HeadLimits::default();
+    let (mut request, mut response) = (RequestHead::new(), ResponseHead::new());
+    let (mut scratch, mut out) = (Scratch::default(), Vec::new());
+    ResponseParser::new().parse(RESPONSE, &limits, Method::Get, &mut response)?;
+    for _ in 0..count {
+        out.clear();
+        if part != "h3-response" {
+            let mut reader = RequestReader::new(limits);
+            reader.step(black_box(H3_REQUEST), &mut request, &mut scratch)?;
+            reader.finish_head(&mut request)?;
+        }
+        if part == "h3" {
+            write_request(&request, &UP, &mut out);
+            ResponseParser::new().parse(
+                black_box(RESPONSE),
+                &limits,
+                Method::Get,
+                &mut response,
+            )?;
+        }
+        if part != "h3-request" {
+            h3::write_response(&response, &down(&response), &mut out);
+        }
+        black_box(&out);
+    }
+    Ok(())
+}
+
+fn over_h1(part: &str, count: usize) -> Result<(), Malformed> {
     let limits = HeadLimits::default();
     let (mut request, mut response) = (RequestHead::new(), ResponseHead::new());
     let (mut requests, mut responses) = (RequestParser::new(), ResponseParser::new());
@@ -54,29 +121,13 @@ fn main() -> Result<(), Malformed> {
             requests.parse(black_box(REQUEST), &limits, &mut request)?;
         }
         if part == "both" {
-            let plan = RequestPlan {
-                drop: DROP,
-                append: &[
-                    ("x-forwarded-for", b"192.0.2.1"),
-                    ("x-data-class", b"tier_2_internal"),
-                ],
-                framing: BodyFraming::None,
-                upgrade: Upgrade::None,
-            };
-            write_request(&request, &plan, &mut out);
+            write_request(&request, &UP, &mut out);
         }
         if part != "request" {
             responses.parse(black_box(RESPONSE), &limits, Method::Get, &mut response)?;
         }
         if part == "both" {
-            let plan = ResponsePlan {
-                to: Version::Http11,
-                drop: KnownSet::EMPTY,
-                append: &[("x-meridian-region", b"europe-west1")],
-                framing: response.framing(),
-                connection: Connection::KeepAlive,
-            };
-            write_response(&response, &plan, &mut out);
+            write_response(&response, &down(&response), &mut out);
         }
         black_box(&out);
     }

@@ -8,7 +8,7 @@
 
 use crate::authority::settle;
 use crate::bytes::{content_len, is_token, token_lower, trim};
-use crate::fields::{Fields, Span};
+use crate::fields::Span;
 use crate::known::{Known, KnownSet};
 use crate::limits::HeadLimits;
 use crate::malformed::Malformed;
@@ -30,8 +30,6 @@ const CONNECTION_SPECIFIC: KnownSet = KnownSet::of(&[
     Known::Upgrade,
     Known::Http2Settings,
 ]);
-/// Longest joined cookie is bounded by the head; bytes between two crumbs.
-const CRUMB_JOINT: &[u8] = b"; ";
 
 /// Whether the stream ended with the head.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
@@ -330,16 +328,23 @@ fn stream_framing(length: Option<u64>, end: EndStream) -> Result<BodyFraming, Ma
     }
 }
 
+#[cold]
+fn name_fault(name: &[u8]) -> Malformed {
+    if name.iter().any(u8::is_ascii_uppercase) {
+        Malformed::UppercaseName
+    } else {
+        Malformed::FieldName
+    }
+}
+
 /// Rules of one field of RFC 9113 8.2.
 pub(crate) fn check_field(name: &[u8], value: &[u8]) -> Result<Known, Malformed> {
     if name.first() == Some(&b':') {
         return Err(Malformed::PseudoMisplaced);
     }
-    if name.iter().any(u8::is_ascii_uppercase) {
-        return Err(Malformed::UppercaseName);
-    }
-    if name.is_empty() || name.iter().any(|&byte| token_lower(byte) == 0) {
-        return Err(Malformed::FieldName);
+    let plain = |&byte: &u8| byte != 0 && token_lower(byte) == byte;
+    if name.is_empty() || !name.iter().all(plain) {
+        return Err(name_fault(name));
     }
     if content_len(value) != value.len() {
         return Err(Malformed::ControlCharacter);
@@ -373,32 +378,6 @@ impl RequestHead {
         } else {
             self.normalize_path()
         }
-    }
-}
-
-impl Fields {
-    /// Joins cookie crumbs into one field (RFC 9113 8.2.3, RFC 9114 4.2.1).
-    fn join_cookies(&mut self) {
-        if self.count(Known::Cookie) < 2 {
-            return;
-        }
-        let start = self.raw.len();
-        self.raw.extend_from_slice(b"cookie: ");
-        let value = self.raw.len();
-        for entry in self
-            .entries
-            .iter()
-            .filter(|entry| entry.known == Known::Cookie)
-            // An empty crumb says nothing, and would leave a joint at the end.
-            .filter(|entry| !entry.value.bounds().is_empty())
-        {
-            if self.raw.len() > value {
-                self.raw.extend_from_slice(CRUMB_JOINT);
-            }
-            self.raw.extend_from_within(entry.value.bounds());
-        }
-        self.remove(Known::Cookie);
-        self.adopt(start, value);
     }
 }
 

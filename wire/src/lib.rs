@@ -12,6 +12,7 @@
 mod authority;
 mod builder;
 mod bytes;
+mod cookies;
 mod fields;
 pub mod h1;
 pub mod h3;

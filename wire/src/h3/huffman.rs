@@ -95,18 +95,16 @@ pub(super) fn decode(input: &[u8], out: &mut Vec<u8>) -> bool {
     let (mut bits, mut have, mut rest) = (0_u64, 0_u32, input);
     loop {
         refill(&mut bits, &mut have, &mut rest);
-        let (byte, len) = short(bits);
-        let len = u32::from(len);
-        if len != 0 {
-            if len > have {
+        while have >= 4 * SHORT {
+            let Some((four, len)) = four(bits) else {
                 break;
-            }
-            out.push(byte);
+            };
+            out.extend_from_slice(&four);
             bits <<= len;
             have -= len;
-            continue;
+            refill(&mut bits, &mut have, &mut rest);
         }
-        let Some((symbol, len)) = long(bits) else {
+        let Some((symbol, len)) = one(bits) else {
             return false;
         };
         if len > have {
@@ -123,7 +121,30 @@ pub(super) fn decode(input: &[u8], out: &mut Vec<u8>) -> bool {
     have < 8 && bits == !(u64::MAX >> have)
 }
 
-/// Fills up to at least 56 bits while there is input.
+/// The next four bytes and their bits, when all of their codes are short.
+#[inline]
+fn four(mut bits: u64) -> Option<([u8; 4], u32)> {
+    let (mut bytes, mut all, mut short_ones) = ([0; 4], 0, true);
+    for place in &mut bytes {
+        let (byte, len) = short(bits);
+        *place = byte;
+        short_ones &= len != 0;
+        all += u32::from(len);
+        bits <<= len;
+    }
+    short_ones.then_some((bytes, all))
+}
+
+/// The next symbol and its bits.
+#[inline]
+fn one(bits: u64) -> Option<(u16, u32)> {
+    match short(bits) {
+        (_, 0) => long(bits),
+        (byte, len) => Some((u16::from(byte), u32::from(len))),
+    }
+}
+
+/// Fills up to at least 32 bits while there is input.
 #[inline]
 fn refill(bits: &mut u64, have: &mut u32, rest: &mut &[u8]) {
     if *have >= 32 {
@@ -153,7 +174,6 @@ fn short(bits: u64) -> (u8, u8) {
 }
 
 /// The symbol of a longer code, and the bits of that.
-#[cold]
 fn long(bits: u64) -> Option<(u16, u32)> {
     let window = bits >> 32;
     let len = (SHORT as usize + 1..=LONGEST)
