@@ -13,7 +13,7 @@ use std::time::Duration;
 use h2::Reason;
 use h2::server::{Builder, SendResponse};
 use meridian_policies::{Tick, Trust};
-use meridian_wire::{EndStream, HeadLimits};
+use meridian_wire::EndStream;
 use tokio::io::AsyncWrite as _;
 
 use super::deadlines::Deadline;
@@ -26,6 +26,7 @@ use super::io::Io;
 use super::scratch::Scratch;
 use crate::edge::Edge;
 use crate::pipeline::extra;
+use crate::settings::Settings;
 use crate::telemetry::{CloseReason, Protocol, Transport};
 
 pub use self::h3::serve_h3;
@@ -100,8 +101,9 @@ pub async fn serve_h1(edge: &Arc<Edge>, info: &ConnectionInfo, io: Io) -> CloseR
     let mut connection = Connection::new(io);
     let mut deadline = Deadline::new(&edge.clock);
     let mut served = 0_u64;
+    let ends = ends(edge);
     loop {
-        if let Err(reason) = wait(edge, &mut connection, &mut deadline, served).await {
+        if let Err(reason) = wait(edge, &mut connection, &mut deadline, (served, ends)).await {
             close(connection).await;
             return reason;
         }
@@ -115,19 +117,16 @@ pub async fn serve_h1(edge: &Arc<Edge>, info: &ConnectionInfo, io: Io) -> CloseR
             }
         };
         served += 1;
-        let last = edge
-            .settings
-            .limits
-            .requests_per_connection
-            .is_some_and(|n| served >= n.get());
+        let limit = edge.settings.limits.requests_per_connection;
+        let last = limit.is_some_and(|limit| served >= limit.get());
+        let place = exchange::Place {
+            edge,
+            info,
+            last,
+            ends,
+        };
         let mut down = Downstream::H1(&mut connection);
-        let after = exchange::run(
-            exchange::Place { edge, info, last },
-            &mut down,
-            (&mut scratch, &mut deadline),
-            arrival,
-        )
-        .await;
+        let after = exchange::run(place, &mut down, (&mut scratch, &mut deadline), arrival).await;
         scratch.give();
         match after {
             After::Next => {}
@@ -141,12 +140,23 @@ pub async fn serve_h1(edge: &Arc<Edge>, info: &ConnectionInfo, io: Io) -> CloseR
     }
 }
 
+/// When a connection that begins now has lived long enough.
+fn ends(edge: &Edge) -> Option<Tick> {
+    let lifetime = edge.settings.timeouts.connection_lifetime?;
+    Some(edge.clock.tick() + lifetime)
+}
+
+/// A deadline, or the end of the connection's lifetime if that comes before.
+fn sooner(due: Tick, ends: Option<Tick>) -> Tick {
+    ends.map_or(due, |ends| due.min(ends))
+}
+
 /// Waits for the first byte of a head, holding no buffer.
 async fn wait(
     edge: &Edge,
     connection: &mut Connection,
     deadline: &mut Deadline,
-    served: u64,
+    (served, ends): (u64, Option<Tick>),
 ) -> Result<(), CloseReason> {
     if connection.head_begun() {
         return Ok(());
@@ -157,7 +167,7 @@ async fn wait(
     } else {
         timeouts.idle
     };
-    deadline.arm(edge.clock.tick() + patience);
+    deadline.arm(sooner(edge.clock.tick() + patience, ends));
     poll_fn(|cx| {
         if edge.lifecycle.cutting() {
             return Poll::Ready(Err(CloseReason::Drained));
@@ -177,7 +187,9 @@ async fn wait(
             Poll::Pending => {}
         }
         if deadline.expired(cx) {
-            let reason = if served == 0 {
+            let reason = if ends.is_some_and(|ends| edge.clock.tick() >= ends) {
+                CloseReason::Lifetime
+            } else if served == 0 {
                 CloseReason::HeadTimeout
             } else {
                 CloseReason::Idle
@@ -257,7 +269,7 @@ async fn close(mut connection: Connection) {
 pub async fn serve_h2(edge: &Arc<Edge>, info: Arc<ConnectionInfo>, io: Io) -> CloseReason {
     let held = Held::new(io, edge.clock.clone());
     let timeouts = &edge.settings.timeouts;
-    let handshake = builder(&edge.settings.limits.head).handshake::<_, bytes::Bytes>(held.clone());
+    let handshake = builder(&edge.settings).handshake::<_, bytes::Bytes>(held.clone());
     let mut handshake = Box::pin(tokio::time::timeout(timeouts.head, handshake));
     let started = poll_fn(|cx| {
         let done = handshake.as_mut().poll(cx);
@@ -275,13 +287,14 @@ pub async fn serve_h2(edge: &Arc<Edge>, info: Arc<ConnectionInfo>, io: Io) -> Cl
     poll_fn(|cx| streams.poll(cx, &mut h2, &held, &info)).await
 }
 
-fn builder(limits: &HeadLimits) -> Builder {
+fn builder(settings: &Settings) -> Builder {
+    let (limits, http2) = (&settings.limits.head, &settings.http2);
     let mut builder = Builder::new();
     builder
-        .max_concurrent_streams(STREAMS_MAX)
+        .max_concurrent_streams(http2.streams)
         .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
-        .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_window_size(http2.stream_window)
+        .initial_connection_window_size(http2.connection_window)
         .max_send_buffer_size(STREAM_BUFFER)
         .max_concurrent_reset_streams(50)
         .max_local_error_reset_streams(Some(100))
@@ -305,6 +318,8 @@ struct Streams {
     activity: Arc<Activity>,
     served: u64,
     began: Tick,
+    /// When its lifetime is over.
+    ends: Option<Tick>,
     closing: Option<CloseReason>,
 }
 
@@ -312,13 +327,15 @@ impl Streams {
     fn new(edge: &Arc<Edge>) -> Self {
         let began = edge.clock.tick();
         let mut deadline = Deadline::new(&edge.clock);
-        deadline.arm(began + edge.settings.timeouts.head);
+        let ends = ends(edge);
+        deadline.arm(sooner(began + edge.settings.timeouts.head, ends));
         Self {
             edge: Arc::clone(edge),
             deadline,
             activity: Arc::default(),
             served: 0,
             began,
+            ends,
             closing: None,
         }
     }
@@ -397,6 +414,10 @@ impl Streams {
             }
             None => {}
         }
+        if self.ends.is_some_and(|ends| now >= ends) {
+            self.close(h2, CloseReason::Lifetime, GOODBYE);
+            return None;
+        }
         let timeouts = &self.edge.settings.timeouts;
         let patience = if self.served == 0 {
             timeouts.head
@@ -408,7 +429,7 @@ impl Streams {
         if now >= idle_since + patience {
             self.close(h2, CloseReason::Idle, LINGER);
         } else {
-            self.deadline.arm(idle_since + patience);
+            self.deadline.arm(sooner(idle_since + patience, self.ends));
         }
         None
     }
@@ -431,8 +452,8 @@ impl Streams {
                 self.close(h2, CloseReason::RequestLimit, GOODBYE);
             } else if self.served == 1 {
                 // From here on the idle time counts, not the head's.
-                self.deadline
-                    .arm(self.edge.clock.tick() + self.edge.settings.timeouts.idle);
+                let due = self.edge.clock.tick() + self.edge.settings.timeouts.idle;
+                self.deadline.arm(sooner(due, self.ends));
             }
         }
         self.activity.open.fetch_add(1, Ordering::AcqRel);
@@ -487,6 +508,7 @@ async fn serve_stream(
         edge,
         info,
         last: false,
+        ends: None,
     };
     let mut down = Downstream::H2(&mut stream);
     exchange::run(place, &mut down, (&mut scratch, &mut deadline), arrival).await;

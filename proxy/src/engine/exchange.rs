@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use meridian_policies::{
-    Facts, McpRoute, RejectReason, Route, RouteAction, RouteIndex, RouteWaf, WafMode,
+    Facts, McpRoute, RejectReason, Route, RouteAction, RouteIndex, RouteWaf, Tick, WafMode,
 };
 use meridian_waf::BodyInspector;
 use meridian_wire::h1::{Connection as Persistence, ResponsePlan};
@@ -37,6 +37,15 @@ pub struct Place<'a> {
     pub info: &'a ConnectionInfo,
     /// The connection takes no further request.
     pub last: bool,
+    /// When the connection has lived long enough: what is answered after that
+    /// is the last.
+    pub ends: Option<Tick>,
+}
+
+impl Place<'_> {
+    fn over(&self) -> bool {
+        self.ends.is_some_and(|ends| self.edge.clock.tick() >= ends)
+    }
 }
 
 /// How a request arrived.
@@ -143,6 +152,7 @@ fn after(
             (Arrival::Whole, Some(RejectReason::RequestTimeout)) => CloseReason::BodyTimeout,
             (Arrival::Whole, _) if place.edge.lifecycle.draining() => CloseReason::Drained,
             (Arrival::Whole, _) if place.last => CloseReason::RequestLimit,
+            (Arrival::Whole, _) if place.over() => CloseReason::Lifetime,
             (Arrival::Whole, _) => CloseReason::Finished,
         }),
         Served::Tunnel(_) => After::Cut(CloseReason::Finished),
@@ -549,7 +559,7 @@ impl<'a> Exchange<'a, '_> {
     pub fn persistence(&self, down: &Downstream<'_>, head: &RequestHead) -> Persistence {
         let refused_upload = self.record.is_refused() && !down.body_done();
         let unreadable = self.record.is_malformed();
-        let ending = self.place.last || self.place.edge.lifecycle.draining();
+        let ending = self.place.last || self.place.over() || self.place.edge.lifecycle.draining();
         if refused_upload || unreadable || ending || !head.keep_alive() {
             Persistence::Close
         } else {

@@ -16,7 +16,7 @@ use super::values::{Filled, OnOff, Positive};
 use crate::telemetry::audit::AuditSettings;
 
 use super::{
-    AccessLog, AdminBind, AdminSettings, GeoSettings, Listener, ProcessLimits, Protocols,
+    AccessLog, AdminBind, AdminSettings, GeoSettings, Http2, Listener, ProcessLimits, Protocols,
     SampleRule, Secret, Settings, Switch, TelemetrySettings, Timeouts, UpgradeSettings,
 };
 
@@ -43,6 +43,7 @@ pub(super) fn settings(raw: raw::File, path: &Path, around: &Surroundings<'_>) -
         },
         limits: limits(&raw.limits),
         timeouts: timeouts(&raw.timeouts),
+        http2: http2(&raw.http2),
         upgrade: raw.upgrade.map(|upgrade| UpgradeSettings {
             socket: beside(base, &upgrade.socket.0),
             patience: upgrade.patience.map_or(Duration::from_mins(1), |p| p.0),
@@ -176,6 +177,19 @@ fn limits(raw: &raw::Limits) -> ProcessLimits {
     }
 }
 
+/// The raw bounds lie within 32 bits.
+fn http2(raw: &raw::Http2) -> Http2 {
+    let plain = Http2::default();
+    let or = |written: Option<u64>, default| {
+        written.map_or(default, |number| u32::try_from(number).unwrap_or(default))
+    };
+    Http2 {
+        streams: or(raw.streams, plain.streams),
+        stream_window: or(raw.stream_window, plain.stream_window),
+        connection_window: or(raw.connection_window, plain.connection_window),
+    }
+}
+
 fn timeouts(raw: &raw::Timeouts) -> Timeouts {
     let plain = Timeouts::default();
     let or = |written: Option<Positive>, default| written.map_or(default, |Positive(d)| d);
@@ -185,6 +199,10 @@ fn timeouts(raw: &raw::Timeouts) -> Timeouts {
         body_grace: or(raw.body_grace, plain.body_grace),
         body_rate: raw.body_rate.map_or(plain.body_rate, |rate| rate.0),
         idle: or(raw.idle, plain.idle),
+        connection_lifetime: raw
+            .connection_lifetime
+            .map(|Positive(d)| d)
+            .or(plain.connection_lifetime),
         connect: or(raw.connect, plain.connect),
         first_byte: or(raw.first_byte, plain.first_byte),
         total: raw.total.map(|Positive(d)| d).or(plain.total),

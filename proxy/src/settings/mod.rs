@@ -58,6 +58,8 @@ pub struct Settings {
     pub limits: ProcessLimits,
     /// Deadlines of the process; routes may set their own.
     pub timeouts: Timeouts,
+    /// What HTTP/2 clients may do at once.
+    pub http2: Http2,
     /// `None`: this process can't be taken over.
     pub upgrade: Option<UpgradeSettings>,
     /// Where the process that owns the sockets writes its id.
@@ -87,6 +89,28 @@ pub struct Protocols {
     pub h2: Switch,
     /// HTTP/3, on the UDP port of the same number.
     pub h3: Switch,
+}
+
+/// What HTTP/2 clients may do at once.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub struct Http2 {
+    /// Streams of one connection, 1 to 1,000.
+    pub streams: u32,
+    /// Bytes of a request body that a stream may send ahead, 16 KiB to 16 MiB.
+    pub stream_window: u32,
+    /// The same for all streams of a connection; at least 64 KiB and at least
+    /// `stream_window`, at most 64 MiB.
+    pub connection_window: u32,
+}
+
+impl Default for Http2 {
+    fn default() -> Self {
+        Self {
+            streams: 100,
+            stream_window: 64 * 1024,
+            connection_window: 1024 * 1024,
+        }
+    }
 }
 
 /// How another process takes over.
@@ -240,6 +264,9 @@ pub struct Timeouts {
     pub body_rate: u64,
     /// A keep-alive connection without a request.
     pub idle: Duration,
+    /// A client's connection takes no further request after it; `None`: it
+    /// has no such end.
+    pub connection_lifetime: Option<Duration>,
     /// A connection to an endpoint.
     pub connect: Duration,
     /// From the request sent to the answer's first byte.
@@ -262,6 +289,7 @@ impl Default for Timeouts {
             body_grace: Duration::from_secs(10),
             body_rate: 1024,
             idle: Duration::from_mins(1),
+            connection_lifetime: None,
             connect: Duration::from_secs(2),
             first_byte: Duration::from_secs(30),
             total: None,

@@ -47,9 +47,50 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) timeouts: Timeouts,
     #[serde(default)]
+    pub(super) http2: Http2,
+    #[serde(default)]
     pub(super) upgrade: Option<Upgrade>,
     #[serde(default, rename = "pid_file")]
     pub(super) pid: Option<Filled>,
+}
+
+/// Absent keys keep the defaults of [`super::Http2`].
+#[derive(Default, Deserialize)]
+#[serde(try_from = "Http2Fields", default)]
+pub(super) struct Http2 {
+    pub(super) streams: Option<u64>,
+    pub(super) stream_window: Option<u64>,
+    pub(super) connection_window: Option<u64>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Http2Fields {
+    max_concurrent_streams: Option<Within<1, 1_000>>,
+    stream_window: Option<Size<16_384, 16_777_216>>,
+    connection_window: Option<Size<65_536, 67_108_864>>,
+}
+
+impl TryFrom<Http2Fields> for Http2 {
+    type Error = String;
+
+    fn try_from(fields: Http2Fields) -> Result<Self, String> {
+        let plain = super::Http2::default();
+        let stream = fields.stream_window.map(|size| size.0);
+        let connection = fields.connection_window.map(|size| size.0);
+        let of_stream = stream.unwrap_or(plain.stream_window.into());
+        if of_stream > connection.unwrap_or(plain.connection_window.into()) {
+            return Err(
+                "a stream_window above connection_window can never be used; raise connection_window"
+                    .to_owned(),
+            );
+        }
+        Ok(Self {
+            streams: fields.max_concurrent_streams.map(|number| number.0),
+            stream_window: stream,
+            connection_window: connection,
+        })
+    }
 }
 
 /// Absent: the process can't be taken over.
@@ -533,6 +574,7 @@ pub(super) struct Timeouts {
     pub(super) body_grace: Option<Positive>,
     pub(super) body_rate: Option<Size<0, 1_073_741_824>>,
     pub(super) idle: Option<Positive>,
+    pub(super) connection_lifetime: Option<Positive>,
     pub(super) connect: Option<Positive>,
     pub(super) first_byte: Option<Positive>,
     pub(super) total: Option<Positive>,

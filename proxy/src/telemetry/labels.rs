@@ -73,6 +73,8 @@ labels! {
         UpstreamBroke = "upstream-broke",
         /// The bound of requests on one connection was reached.
         RequestLimit = "request-limit",
+        /// The connection has lived as long as it may.
+        Lifetime = "lifetime",
         /// The process has as many connections as it may.
         ProcessLimit = "process-limit",
         /// The address has as many connections as it may.

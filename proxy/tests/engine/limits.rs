@@ -1,6 +1,11 @@
 //! How many connections, and how much on each.
 
-use crate::harness::{End, Setup, Upstream, until};
+use std::sync::Mutex;
+use std::sync::mpsc::{Sender, channel};
+use std::time::{Duration, Instant};
+
+use crate::harness::frames::{self, Frames, Verdict};
+use crate::harness::{CARRIERS, End, PATIENCE, Setup, Upstream, until};
 
 #[test]
 fn connections_over_the_process_limit_are_closed_and_counted() {
@@ -121,4 +126,95 @@ fn a_thousand_connections_come_and_go_and_none_is_counted_after_its_end() {
     });
     let gauge = edge.metric("erlmcp_active_connections{region=\"local\",protocol=\"h1\"}");
     assert_eq!(gauge, 0);
+}
+
+#[test]
+fn an_idle_connection_that_has_lived_long_enough_is_closed() {
+    let upstream = Upstream::echo();
+    for carrier in CARRIERS {
+        let edge = Setup::to(&[upstream.address])
+            .timeouts("connection_lifetime: 500ms")
+            .start();
+        let mut client = edge.over(carrier);
+        assert_eq!(client.get("/").field("connection"), None);
+        assert_eq!(client.ends(), End::Clean);
+        edge.until_closed("lifetime");
+    }
+}
+
+/// Answers `/wait` when it is told to.
+fn waiting() -> (Upstream, Sender<()>) {
+    let (go, may_go) = channel();
+    let may_go = Mutex::new(may_go);
+    let upstream = Upstream::start(move |call| {
+        while call.request().is_some() {
+            may_go.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+            if call.ok(b"done").is_err() {
+                return;
+            }
+        }
+    });
+    (upstream, go)
+}
+
+#[test]
+fn a_request_that_outlives_its_connections_time_is_finished_and_is_the_last() {
+    let (upstream, go) = waiting();
+    let edge = Setup::to(&[upstream.address])
+        .timeouts("connection_lifetime: 300ms")
+        .start();
+    let mut client = edge.plain();
+    let start = Instant::now();
+    client.send("GET /wait HTTP/1.1\r\nHost: edge\r\n\r\n");
+    upstream.until_seen("/wait");
+    until("its time is over", || {
+        (start.elapsed() > Duration::from_millis(500)).then_some(())
+    });
+    go.send(()).unwrap();
+    let answer = client.answer();
+    assert_eq!(
+        (answer.text(), answer.field("connection")),
+        ("done", Some("close"))
+    );
+    assert_eq!(client.ends(), End::Clean);
+    edge.until_closed("lifetime");
+}
+
+#[test]
+fn an_h2_connection_that_has_lived_long_enough_says_goaway_and_finishes_its_streams() {
+    let (upstream, go) = waiting();
+    let edge = Setup::to(&[upstream.address])
+        .timeouts("connection_lifetime: 300ms")
+        .start();
+    let mut client = Frames::open(&edge);
+    client.get(1, "/wait");
+    upstream.until_seen("/wait");
+    assert_eq!(client.goaway(), Some(frames::NO_ERROR));
+    go.send(()).unwrap();
+    assert_eq!(client.verdict(1), Verdict::Answered(200));
+    while client.next().is_some() {}
+    edge.until_closed("lifetime");
+}
+
+#[test]
+fn http2_clients_are_told_the_streams_and_windows_of_the_settings() {
+    let upstream = Upstream::echo();
+    let edge = Setup::to(&[upstream.address])
+        .http2("max_concurrent_streams: 3, stream_window: 128KiB, connection_window: 2MiB")
+        .start();
+    let mut client = Frames::open(&edge);
+    let settings = client
+        .until(|frame| frame.kind == frames::SETTINGS && !frame.payload.is_empty())
+        .unwrap();
+    let told = |id: u8| {
+        let mut pairs = settings.payload.chunks(6);
+        let pair = pairs.find(|pair| pair[..2] == [0, id]).unwrap();
+        u32::from_be_bytes(pair[2..].try_into().unwrap())
+    };
+    assert_eq!((told(3), told(4)), (3, 128 * 1024));
+    let more = client
+        .until(|frame| frame.kind == frames::WINDOW_UPDATE && frame.stream == 0)
+        .unwrap();
+    let more = u32::from_be_bytes(more.payload[..].try_into().unwrap());
+    assert_eq!(65_535 + more, 2 * 1024 * 1024);
 }

@@ -20,6 +20,7 @@ mod limits;
 mod pool;
 mod residency;
 mod sessions;
+mod slow;
 mod smuggling;
 mod streaming;
 mod tls;

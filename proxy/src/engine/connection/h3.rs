@@ -19,7 +19,7 @@ use meridian_wire::h3::{
 use meridian_wire::{BodyFraming, Method, RequestHead};
 use quinn::{Connection, ConnectionError, OpenUni, RecvStream, SendStream};
 
-use super::{ConnectionInfo, GOODBYE, LINGER, trust};
+use super::{ConnectionInfo, GOODBYE, LINGER, sooner, trust};
 use crate::edge::Edge;
 use crate::engine::buffers::Outbox;
 use crate::engine::deadlines::{Deadline, GRAIN};
@@ -130,6 +130,8 @@ struct Requests<'a> {
     /// Id of the stream after the last one that was served.
     next: u64,
     began: Tick,
+    /// When its lifetime is over.
+    ends: Option<Tick>,
     resets: (Tick, u64),
 }
 
@@ -137,7 +139,11 @@ impl<'a> Requests<'a> {
     fn new(edge: &'a Arc<Edge>, info: Arc<ConnectionInfo>, connection: &'a Connection) -> Self {
         let began = edge.clock.tick();
         let mut deadline = Deadline::new(&edge.clock);
-        deadline.arm(began + edge.settings.timeouts.head);
+        let timeouts = &edge.settings.timeouts;
+        let ends = timeouts
+            .connection_lifetime
+            .map(|lifetime| began + lifetime);
+        deadline.arm(sooner(began + timeouts.head, ends));
         let mut outbox = Outbox::default();
         write_control_opening(&edge.settings.limits.head, outbox.space());
         Self {
@@ -156,6 +162,7 @@ impl<'a> Requests<'a> {
             served: 0,
             next: 0,
             began,
+            ends,
             resets: (began, 0),
         }
     }
@@ -236,12 +243,15 @@ impl<'a> Requests<'a> {
         } else {
             timeouts.idle
         };
+        if self.ends.is_some_and(|ends| now >= ends) {
+            return self.leave(CloseReason::Lifetime);
+        }
         let ended = Tick(self.activity.ended.load(Ordering::Acquire));
         let since = if busy { now } else { self.began.max(ended) };
         if now >= since + patience {
             self.leave(CloseReason::Idle);
         } else {
-            self.deadline.arm(since + patience);
+            self.deadline.arm(sooner(since + patience, self.ends));
         }
     }
 
@@ -361,7 +371,8 @@ impl<'a> Requests<'a> {
         } else if self.served == 1 {
             // From here on the idle time counts, not the head's.
             let idle = self.edge.settings.timeouts.idle;
-            self.deadline.arm(self.edge.clock.tick() + idle);
+            let due = self.edge.clock.tick() + idle;
+            self.deadline.arm(sooner(due, self.ends));
         }
     }
 }
@@ -397,6 +408,7 @@ async fn serve_stream(open: OpenStream, info: Arc<ConnectionInfo>, mut stream: S
             edge,
             info: &info,
             last: false,
+            ends: None,
         };
         let mut down = Downstream::H3(&mut stream);
         exchange::run(place, &mut down, (&mut scratch, &mut deadline), arrival).await;

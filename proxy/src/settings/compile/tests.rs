@@ -429,3 +429,22 @@ fn a_listener_that_believes_headers_names_from_whom() {
         assert!(listener(&text).is_err(), "{bad}");
     }
 }
+
+#[test]
+fn what_http2_clients_may_do_has_bounds_that_fit_together() {
+    let http2 = |text: &str| parse(&format!("{SMALL}http2: {{ {text} }}\n")).map(|of| of.http2);
+    assert_eq!(http2("").unwrap(), crate::settings::Http2::default());
+    let large = http2("stream_window: 2MiB, connection_window: 4MiB").unwrap();
+    assert_eq!(large.stream_window, 2 * 1024 * 1024);
+    assert_eq!(large.connection_window, 4 * 1024 * 1024);
+    for bad in [
+        "max_concurrent_streams: 0",
+        "max_concurrent_streams: 1001",
+        "stream_window: 1KiB",
+        "stream_window: 2MiB",
+        "connection_window: 32KiB",
+        "push: on",
+    ] {
+        assert!(http2(bad).is_err(), "{bad}");
+    }
+}

@@ -55,6 +55,7 @@ pub(crate) struct Setup {
     limits: String,
     trusted: &'static str,
     carriers: &'static str,
+    http2: &'static str,
     routes: &'static str,
     policies: String,
     threads: usize,
@@ -80,6 +81,7 @@ impl Setup {
             limits: String::new(),
             trusted: "",
             carriers: "",
+            http2: "",
             routes: ROUTES,
             policies: "residency: off\n".to_owned(),
             threads: 1,
@@ -129,6 +131,12 @@ impl Setup {
     /// For example `127.0.0.0/8`.
     pub(crate) fn trusting(mut self, hops: &'static str) -> Self {
         self.trusted = hops;
+        self
+    }
+
+    /// For example `max_concurrent_streams: 3`.
+    pub(crate) fn http2(mut self, http2: &'static str) -> Self {
+        self.http2 = http2;
         self
     }
 
@@ -193,6 +201,7 @@ impl Setup {
             ("timeouts", self.timeouts.as_str(), '{', '}'),
             ("limits", self.limits.as_str(), '{', '}'),
             ("trusted_hops", self.trusted, '[', ']'),
+            ("http2", self.http2, '{', '}'),
         ] {
             if !value.is_empty() {
                 writeln!(text, "{key}: {open} {value} {close}").unwrap();
