@@ -130,11 +130,11 @@ impl Process {
 
     pub(crate) fn start_with(files: Files, change: impl FnOnce(&mut Command)) -> Self {
         let mut command = files.verb_command("run", &[]);
+        change(&mut command);
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(files.path("stderr")).unwrap());
-        change(&mut command);
         let child = command.spawn().unwrap();
         let plain = until("the edge listens", || {
             listening(&files.stderr()).first().copied()

@@ -143,7 +143,7 @@ fn the_new_process_has_every_socket_and_the_old_one_ends() {
     assert_eq!(listening(&said), both, "{said}");
     kept_is_served(&mut connect(ports[0]), false);
     // And the line goes on.
-    assert_eq!(line.files().verb("upgrade", &[]).code, Some(0));
+    upgrades(&line);
     until("the second one ends", || (!alive(new)).then_some(()));
     kept_is_served(&mut connect(ports[0]), false);
     let drained = line.files().verb("drain", &["--wait"]);
@@ -165,6 +165,13 @@ fn kept_is_served(stream: &mut std::net::TcpStream, last: bool) {
         last,
         "{told}"
     );
+}
+
+/// An upgrade that succeeds.
+fn upgrades(line: &Line) {
+    let upgraded = line.files().verb("upgrade", &[]);
+    let log = line.files().stderr();
+    assert_eq!(upgraded.code, Some(0), "{}{log}", upgraded.err);
 }
 
 /// An upgrade that fails, with a reason that has these words; the edge serves
@@ -210,8 +217,7 @@ fn a_new_process_that_can_not_serve_leaves_the_old_one_serving() {
     fails(&line, &[], "cannot listen on");
     line.files()
         .write_static(&with_tls(&line.certificate), &more("60s"));
-    let upgraded = line.files().verb("upgrade", &[]);
-    assert_eq!(upgraded.code, Some(0), "{}", upgraded.err);
+    upgrades(&line);
 }
 
 /// A program that does nothing, whatever it is asked.
@@ -242,8 +248,7 @@ fn a_new_process_that_stays_silent_is_given_up_and_only_one_is_tried_at_a_time()
         first.join().unwrap();
     });
     assert!(began.elapsed() < Duration::from_secs(20));
-    let upgraded = line.files().verb("upgrade", &[]);
-    assert_eq!(upgraded.code, Some(0), "{}", upgraded.err);
+    upgrades(&line);
 }
 
 #[test]
@@ -299,7 +304,7 @@ fn systemd_hears_who_the_main_process_is() {
     });
     let old = line.files().pid().unwrap();
     assert_eq!(heard(), format!("READY=1\nMAINPID={old}"));
-    assert_eq!(line.files().verb("upgrade", &[]).code, Some(0));
+    upgrades(&line);
     let said = heard();
     let new = line.files().readyz().unwrap().1["pid"].clone();
     assert_eq!(said, format!("READY=1\nMAINPID={new}"));
