@@ -55,7 +55,7 @@ pub use crate::residency::{
 };
 pub use crate::retry::RetryPolicy;
 pub use crate::routes::{
-    McpRoute, Route, RouteAction, RouteLimits, RouteTimeouts, RouteWaf, WebSocket,
+    McpRoute, Route, RouteAction, RouteLimits, RouteTimeouts, RouteWaf, WebSocket, WebSocketBounds,
 };
 pub use crate::snapshot::Snapshot;
 pub use crate::state::*;

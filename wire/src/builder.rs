@@ -179,7 +179,9 @@ impl<'a> RequestBuilder<'a> {
         Ok(self)
     }
 
-    /// The end of the head: the rules that need all of it.
+    /// The end of the head: the rules that need all of it. An extended CONNECT
+    /// is the GET that it would be over HTTP/1.1; what follows on its stream
+    /// is no body.
     pub fn finish(&mut self, end: EndStream) -> Result<(), Malformed> {
         // A plain CONNECT has neither scheme nor path (RFC 9114 4.4).
         if self.head.method == Method::Connect && !self.has(Once::Protocol) {
@@ -192,10 +194,11 @@ impl<'a> RequestBuilder<'a> {
         self.head.settle_host(None)?;
         self.head.fields.join_cookies();
         let length = content_length(&self.head.fields)?;
-        if self.head.upgrade != Upgrade::None && length.is_some() {
-            return Err(Malformed::BodyForbidden);
-        }
-        self.head.framing = stream_framing(length, end)?;
+        self.head.framing = match (self.head.upgrade, length) {
+            (Upgrade::None, length) => stream_framing(length, end)?,
+            (Upgrade::WebSocket, None) => BodyFraming::None,
+            (Upgrade::WebSocket, Some(_)) => return Err(Malformed::BodyForbidden),
+        };
         self.head.keep_alive = true;
         self.head.settle_expectation()?;
         self.head.head_bytes = self.head.fields.raw.len();
@@ -204,7 +207,11 @@ impl<'a> RequestBuilder<'a> {
 
     fn settle_method(&mut self) -> Result<(), Malformed> {
         match (self.head.method, self.has(Once::Protocol)) {
-            (Method::Connect, true) => self.head.upgrade = Upgrade::WebSocket,
+            (Method::Connect, true) => {
+                self.head.upgrade = Upgrade::WebSocket;
+                self.head.method = Method::Get;
+                self.head.method_text = self.keep(b"GET")?;
+            }
             (_, true) => return Err(Malformed::PseudoMisplaced),
             (_, false) => {}
         }

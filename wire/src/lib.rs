@@ -28,6 +28,7 @@ mod request;
 mod response;
 mod rules;
 mod version;
+pub mod websocket;
 
 pub use crate::builder::{EndStream, RequestBuilder, ResponseBuilder};
 pub use crate::fields::Field;

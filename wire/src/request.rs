@@ -238,6 +238,16 @@ impl RequestHead {
         self.upgrade
     }
 
+    /// Whether the wish to upgrade came as an extended CONNECT (RFC 8441, RFC
+    /// 9220): its stream has nothing else to become, any answer with 2xx means
+    /// that it has, and there is no `Sec-WebSocket-Key`.
+    pub fn is_extended_connect(&self) -> bool {
+        match (self.upgrade, self.version) {
+            (Upgrade::WebSocket, Version::Http2 | Version::Http3) => true,
+            (Upgrade::WebSocket, Version::Http10 | Version::Http11) | (Upgrade::None, _) => false,
+        }
+    }
+
     /// Bytes of the head as received, its empty line included; over HTTP/2 and
     /// HTTP/3 the bytes it would have as field lines.
     pub fn head_bytes(&self) -> usize {

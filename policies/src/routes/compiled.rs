@@ -1,11 +1,14 @@
 //! Raw routes to a table.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::matching::{HostPattern, MethodSet, PathPattern};
-use super::raw::{RawAction, RawRoute, RawRoutes, RawTimeouts};
+use super::raw::{RawAction, RawRoute, RawRoutes, RawTimeouts, RawWebSocket};
 use super::table::{Match, RouteTable};
-use super::{McpRoute, Route, RouteAction, RouteLimits, RouteTimeouts, RouteWaf, WebSocket};
+use super::{
+    McpRoute, Route, RouteAction, RouteLimits, RouteTimeouts, RouteWaf, WebSocket, WebSocketBounds,
+};
 use crate::compile::CompileContext;
 use crate::regions::CompiledRegions;
 use crate::residency::RegionSet;
@@ -74,7 +77,7 @@ fn forward_everything() -> RouteTable {
         regions: None,
         waf: RouteWaf::On,
         limits: RouteLimits::On,
-        websocket: WebSocket::On,
+        websocket: WebSocket::On(WebSocketBounds::default()),
     };
     let rule = Match {
         hosts: Vec::new(),
@@ -120,7 +123,10 @@ fn rule(raw: &RawRoute, ctx: &mut CompileContext<'_>) -> Option<Match> {
 }
 
 fn meaning(raw: &RawRoute, regions: &CompiledRegions, ctx: &mut CompileContext<'_>) -> Route {
-    let websocket = raw.websocket.unwrap_or(OnOff::Off);
+    let timeouts = raw
+        .timeouts
+        .as_ref()
+        .map_or_else(RouteTimeouts::default, |t| timeouts(t, ctx));
     Route {
         id: raw.id.value.clone(),
         action: raw
@@ -133,10 +139,7 @@ fn meaning(raw: &RawRoute, regions: &CompiledRegions, ctx: &mut CompileContext<'
             OnOff::Off => McpRoute::Off,
         },
         body_limit: raw.body_limit.map_or(BODY_DEFAULT, |size| size.0),
-        timeouts: raw
-            .timeouts
-            .as_ref()
-            .map_or_else(RouteTimeouts::default, |t| timeouts(t, ctx)),
+        timeouts,
         regions: raw
             .regions
             .as_ref()
@@ -149,9 +152,12 @@ fn meaning(raw: &RawRoute, regions: &CompiledRegions, ctx: &mut CompileContext<'
             OnOff::On => RouteLimits::On,
             OnOff::Off => RouteLimits::Off,
         },
-        websocket: match websocket {
-            OnOff::On => WebSocket::On,
-            OnOff::Off => WebSocket::Off,
+        websocket: match &raw.websocket {
+            Some(RawWebSocket::On(bounds)) => WebSocket::On(WebSocketBounds {
+                idle: deadline(bounds.idle, ctx).or(timeouts.idle),
+                max_lifetime: deadline(bounds.max_lifetime, ctx).or(timeouts.total),
+            }),
+            Some(RawWebSocket::Off) | None => WebSocket::Off,
         },
     }
 }
@@ -201,22 +207,23 @@ fn meant(raw: &Spanned<RawAction>, ctx: &mut CompileContext<'_>) -> RouteAction 
 }
 
 fn timeouts(raw: &RawTimeouts, ctx: &mut CompileContext<'_>) -> RouteTimeouts {
-    let mut read = |span: Option<Spanned<Span>>| {
-        let span = span?;
-        if span.value.0.is_zero() {
-            ctx.error_help(
-                span.at,
-                "a deadline of nothing",
-                "leave the key out for the default",
-            );
-        }
-        Some(span.value.0)
-    };
     RouteTimeouts {
-        first_byte: read(raw.first_byte),
-        total: read(raw.total),
-        idle: read(raw.idle),
+        first_byte: deadline(raw.first_byte, ctx),
+        total: deadline(raw.total, ctx),
+        idle: deadline(raw.idle, ctx),
     }
+}
+
+fn deadline(span: Option<Spanned<Span>>, ctx: &mut CompileContext<'_>) -> Option<Duration> {
+    let span = span?;
+    if span.value.0.is_zero() {
+        ctx.error_help(
+            span.at,
+            "a deadline of nothing",
+            "leave the key out for the default",
+        );
+    }
+    Some(span.value.0)
 }
 
 fn constraint(

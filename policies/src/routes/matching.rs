@@ -124,6 +124,11 @@ impl MethodSet {
         for name in raw {
             match Method::of(name.value.as_bytes()) {
                 Method::Extension => ctx.unknown(name.at, ("method", &name.value), KNOWN),
+                Method::Connect => ctx.error_help(
+                    name.at,
+                    "CONNECT is never served",
+                    "a WebSocket is a GET, whatever the version it comes in",
+                ),
                 Method::Get
                 | Method::Head
                 | Method::Post
@@ -131,8 +136,7 @@ impl MethodSet {
                 | Method::Delete
                 | Method::Options
                 | Method::Patch
-                | Method::Trace
-                | Method::Connect => names.push(name.value.clone()),
+                | Method::Trace => names.push(name.value.clone()),
             }
         }
         names.sort();
@@ -154,6 +158,6 @@ impl MethodSet {
 }
 
 /// Methods that can be named.
-pub(crate) const KNOWN: [&str; 9] = [
-    "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT",
+pub(crate) const KNOWN: [&str; 8] = [
+    "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE",
 ];

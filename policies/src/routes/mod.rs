@@ -112,13 +112,23 @@ pub enum RouteLimits {
 }
 
 /// Whether WebSocket upgrades pass a route.
-#[derive(Copy, Clone, Debug, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
 pub enum WebSocket {
     /// They become tunnels.
-    On,
-    /// The request goes on without its upgrade.
+    On(WebSocketBounds),
+    /// The request goes on without its upgrade; one that is nothing else (an
+    /// extended CONNECT) is refused.
     Off,
+}
+
+/// How long a tunnel may last. What the key `websocket` leaves open is the
+/// route's: its `timeouts.idle` and `timeouts.total`.
+#[derive(Copy, Clone, Debug, Default, Eq, PartialEq)]
+pub struct WebSocketBounds {
+    /// Without a byte in either direction; default none, never 0.
+    pub idle: Option<Duration>,
+    /// From the upgrade on; default none, never 0.
+    pub max_lifetime: Option<Duration>,
 }
 
 impl Snapshot {

@@ -1,6 +1,10 @@
 //! serde mirror of `routes`.
 
-use serde::Deserialize;
+use std::fmt;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::residency::DataClass;
 use crate::yaml::{ByteSize, OnOff, Span, Spanned};
@@ -22,7 +26,7 @@ pub(crate) struct RawRoute {
     pub(super) regions: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) waf: Option<OnOff>,
     pub(super) limits: Option<OnOff>,
-    pub(super) websocket: Option<OnOff>,
+    pub(super) websocket: Option<RawWebSocket>,
 }
 
 #[derive(Deserialize)]
@@ -53,4 +57,50 @@ pub(super) struct RawTimeouts {
     pub(super) first_byte: Option<Spanned<Span>>,
     pub(super) total: Option<Spanned<Span>>,
     pub(super) idle: Option<Spanned<Span>>,
+}
+
+/// `websocket`: `on`, `off`, or the bounds of one that is on.
+pub(super) enum RawWebSocket {
+    Off,
+    On(RawWebSocketBounds),
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawWebSocketBounds {
+    pub(super) idle: Option<Spanned<Span>>,
+    pub(super) max_lifetime: Option<Spanned<Span>>,
+}
+
+impl<'de> Deserialize<'de> for RawWebSocket {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(WebSocketVisitor)
+    }
+}
+
+struct WebSocketVisitor;
+
+impl<'de> Visitor<'de> for WebSocketVisitor {
+    type Value = RawWebSocket;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("`on`, `off`, or a mapping with `idle` and `max_lifetime`")
+    }
+
+    fn visit_bool<E: Error>(self, on: bool) -> Result<RawWebSocket, E> {
+        self.visit_str(if on { "on" } else { "off" })
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<RawWebSocket, E> {
+        match text {
+            "on" => Ok(RawWebSocket::On(RawWebSocketBounds::default())),
+            "off" => Ok(RawWebSocket::Off),
+            _ => Err(E::custom("expected `on`, `off` or a mapping")),
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawWebSocket, A::Error> {
+        let bounds = RawWebSocketBounds::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(RawWebSocket::On(bounds))
+    }
 }

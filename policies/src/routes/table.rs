@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use meridian_wire::RequestHead;
 use serde_json::{Value, json};
 
-use super::Route;
 use super::matching::{HostPattern, MethodSet, PathPattern};
+use super::{Route, WebSocket};
 use crate::RouteIndex;
 use crate::regions::CompiledRegions;
 use crate::yaml::Mark;
@@ -158,10 +158,20 @@ impl RouteTable {
                 "regions": route.regions.as_ref().map(|set| set.names(regions)),
                 "waf": route.waf,
                 "limits": route.limits,
-                "websocket": route.websocket,
+                "websocket": websocket(route.websocket),
             })
         };
         self.all.iter().zip(&self.matches).map(row).collect()
+    }
+}
+
+fn websocket(websocket: WebSocket) -> Value {
+    match websocket {
+        WebSocket::Off => json!("off"),
+        WebSocket::On(bounds) => json!({
+            "idle_s": bounds.idle.map(|span| span.as_secs_f64()),
+            "max_lifetime_s": bounds.max_lifetime.map(|span| span.as_secs_f64()),
+        }),
     }
 }
 

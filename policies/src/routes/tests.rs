@@ -87,7 +87,7 @@ fn without_the_key_everything_is_forwarded() {
     );
     assert_eq!(
         (route.body_limit, route.websocket),
-        (10 << 20, WebSocket::On)
+        (10 << 20, WebSocket::On(WebSocketBounds::default()))
     );
     assert_eq!(route.timeouts, RouteTimeouts::default());
 }
@@ -119,8 +119,9 @@ fn every_key_of_a_route_has_its_effect() {
         (all.mcp, all.waf, all.limits),
         (McpRoute::On, RouteWaf::Off, RouteLimits::Off)
     );
-    assert_eq!((all.body_limit, all.websocket), (1_024, WebSocket::On));
     let secs = Duration::from_secs;
+    assert_eq!(all.body_limit, 1_024);
+    assert!(matches!(all.websocket, WebSocket::On(_)));
     let timeouts = RouteTimeouts {
         first_byte: Some(secs(5)),
         total: Some(secs(60)),
@@ -158,6 +159,61 @@ fn every_key_of_a_route_has_its_effect() {
         (WebSocket::Off, None, None)
     );
     assert_eq!(snapshot.route_at(RouteIndex(5)).id, "plain");
+}
+
+#[test]
+fn a_websocket_has_its_own_bounds() {
+    let snapshot = snapshot(
+        "routes:
+  - { id: a, path: /a, websocket: { idle: 5m, max_lifetime: 1h }, timeouts: { idle: 1s } }
+  - { id: b, path: /b, websocket: {}, timeouts: { idle: 1s } }
+  - { id: c, path: /c, websocket: true }
+  - { id: d, path: /d, websocket: false, timeouts: { idle: 1s } }
+",
+    );
+    let bounds = |idle, max_lifetime| {
+        WebSocket::On(WebSocketBounds {
+            idle: (idle > 0).then(|| Duration::from_secs(idle)),
+            max_lifetime: (max_lifetime > 0).then(|| Duration::from_secs(max_lifetime)),
+        })
+    };
+    let found: Vec<_> = snapshot.routes().iter().map(|r| r.websocket).collect();
+    assert_eq!(
+        found,
+        [
+            bounds(300, 3_600),
+            bounds(1, 0),
+            bounds(0, 0),
+            WebSocket::Off
+        ]
+    );
+}
+
+#[test]
+fn faults_of_a_websocket_have_their_places() {
+    for (route, expected) in [
+        (
+            "path: /, methods: [GET, CONNECT]",
+            "CONNECT is never served",
+        ),
+        ("path: /, websocket: { idle: 0 }", "a deadline of nothing"),
+        (
+            "path: /, websocket: { max_lifetime: 0 }",
+            "a deadline of nothing",
+        ),
+        (
+            "path: /, websocket: maybe",
+            "expected `on`, `off` or a mapping",
+        ),
+        ("path: /, websocket: { ping: 1s }", "unknown key `ping`"),
+    ] {
+        let faults = faults(&format!("routes:\n  - {{ id: a, {route} }}\n"));
+        let found: Vec<_> = faults
+            .iter()
+            .map(|f| (f.line, f.message.as_str()))
+            .collect();
+        assert_eq!(found, [(2, expected)], "{route}");
+    }
 }
 
 #[test]

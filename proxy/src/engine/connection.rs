@@ -98,7 +98,8 @@ pub fn trust(edge: &Edge, peer: IpAddr) -> Trust {
 
 /// Serves requests until one of the two sides has had enough.
 pub async fn serve_h1(edge: &Arc<Edge>, info: &ConnectionInfo, io: Io) -> CloseReason {
-    let mut connection = Connection::new(io);
+    let open = edge.telemetry.connection(Protocol::H1);
+    let mut connection = Connection::new(io, open);
     let mut deadline = Deadline::new(&edge.clock);
     let mut served = 0_u64;
     let ends = ends(edge);
@@ -267,6 +268,7 @@ async fn close(mut connection: Connection) {
 
 /// Serves streams until the connection ends.
 pub async fn serve_h2(edge: &Arc<Edge>, info: Arc<ConnectionInfo>, io: Io) -> CloseReason {
+    let _open = edge.telemetry.connection(Protocol::H2);
     let held = Held::new(io, edge.clock.clone());
     let timeouts = &edge.settings.timeouts;
     let handshake = builder(&edge.settings).handshake::<_, bytes::Bytes>(held.clone());
@@ -298,7 +300,8 @@ fn builder(settings: &Settings) -> Builder {
         .max_send_buffer_size(STREAM_BUFFER)
         .max_concurrent_reset_streams(50)
         .max_local_error_reset_streams(Some(100))
-        .reset_stream_duration(Duration::from_secs(5));
+        .reset_stream_duration(Duration::from_secs(5))
+        .enable_connect_protocol();
     builder
 }
 

@@ -19,6 +19,7 @@ use super::line::{Body, BodyError};
 use super::pace::{Bounds, Pace, Wait};
 use super::relay::{Broken, Meter, Waited};
 use super::scratch::Scratch;
+use super::tunnel::Manner;
 use crate::edge::{Edge, Generation};
 use crate::pipeline::admit::{self, Entry, Findings, Question};
 use crate::pipeline::client::client;
@@ -122,17 +123,13 @@ pub async fn run(
     };
     let (bytes_in, bytes_out) = (exchange.meter.bytes_in, exchange.meter.bytes_out);
     let after = after(place, down, &served, (arrival, record.reject()));
-    if after.is_cut() {
-        down.abort();
+    match (&served, after) {
+        (Served::Tunnel(_), After::Cut(_)) => down.break_off(),
+        (Served::Answered(_) | Served::Broken(_), After::Cut(_)) => down.abort(),
+        (_, After::Next | After::Close(_)) => {}
     }
     *receipt = record.finish(request, (bytes_in, bytes_out), &served);
     after
-}
-
-impl After {
-    fn is_cut(self) -> bool {
-        matches!(self, Self::Cut(_))
-    }
 }
 
 /// What the end of an exchange means for its connection.
@@ -155,7 +152,10 @@ fn after(
             (Arrival::Whole, _) if place.over() => CloseReason::Lifetime,
             (Arrival::Whole, _) => CloseReason::Finished,
         }),
-        Served::Tunnel(_) => After::Cut(CloseReason::Finished),
+        Served::Tunnel(tunnelled) => match tunnelled.manner {
+            Manner::Finished => After::Close(tunnelled.close_reason()),
+            Manner::Cut => After::Cut(tunnelled.close_reason()),
+        },
         Served::Broken(broken) => After::Cut(broken.close_reason()),
     }
 }
@@ -421,6 +421,7 @@ impl<'a> Exchange<'a, '_> {
     fn hold_bound(&self, head: &RequestHead, route: &Route) -> usize {
         if !matches!(route.action, RouteAction::Forward)
             || head.framing() == BodyFraming::None && head.version() != Version::Http2
+            || head.is_extended_connect()
         {
             return 0;
         }

@@ -9,7 +9,7 @@ use meridian_policies::regions::{self, Affinity, Ask, Choice, NoRegion, Tried, e
 use meridian_policies::retry::{self, Failure, RetryAsk, Sent};
 use meridian_policies::{
     AttemptOutcome, AttemptReport, Endpoint, EndpointIndex, RejectReason, Route, RouteIndex, Tick,
-    View, WebSocket,
+    View, WebSocket, WebSocketBounds,
 };
 use meridian_wire::h1::{Connection as Persistence, RequestPlan, ResponsePlan, write_request};
 use meridian_wire::{BodyFraming, Known, Malformed, Upgrade};
@@ -19,14 +19,14 @@ use super::downstream::side::Downstream;
 use super::exchange::{Exchange, HeldBack};
 use super::pace::Late;
 use super::relay::{Broken, Meter, Relay, Replayable, Upload};
-use super::tunnel::{Tunnel, Tunnelled};
+use super::tunnel::{Manner, Tunnel, Tunnelled, handshake};
 use super::upstream::connect::connect;
 use super::upstream::h1::Upstream;
 use super::upstream::pool;
 use crate::pipeline::admit::Admitted;
 use crate::pipeline::refuse::Refusal;
 use crate::pipeline::{audit, events, forwarded, ids, respond};
-use crate::telemetry::{ConnectResult, RetryReason, Shape};
+use crate::telemetry::{ConnectResult, Protocol, RetryReason, Shape};
 
 /// Interim answers (1xx) to one request. They are gathered for the client, so
 /// that their number bounds memory; past it the backend is broken.
@@ -395,7 +395,12 @@ fn write_head(
         (_, BodyFraming::UntilClose) => BodyFraming::None,
         (_, framing) => framing,
     };
-    let drop = forwarded::dropped(x.place.info.trust);
+    let mut drop = forwarded::dropped(x.place.info.trust);
+    if head.is_extended_connect() {
+        drop = drop.with(Known::SecWebSocketKey);
+        let key = handshake::key(&work.admitted.id);
+        x.extra.push("sec-websocket-key", &key);
+    }
     x.extra.with(|append| {
         let plan = RequestPlan {
             drop,
@@ -412,7 +417,7 @@ fn write_head(
 /// On a route without WebSocket the wish to upgrade ends at the edge.
 fn upgrade(work: &Forwarding<'_>) -> Upgrade {
     match work.route.1.websocket {
-        WebSocket::On => work.admitted.facts.head.upgrade(),
+        WebSocket::On(_) => work.admitted.facts.head.upgrade(),
         WebSocket::Off => Upgrade::None,
     }
 }
@@ -426,7 +431,8 @@ fn write_body(
     if !work.body.is_empty() {
         upstream.line.send(work.body)?;
     }
-    if work.held == HeldBack::Whole || down.body_done() {
+    let upgraded = upgrade(work) == Upgrade::WebSocket;
+    if work.held == HeldBack::Whole || upgraded || down.body_done() {
         upstream.line.finish(None)?;
         return Ok(Upload::Gathered);
     }
@@ -450,7 +456,10 @@ async fn wait_for_head(
     let broken = loop {
         match poll_fn(|cx| relay.poll_head(cx, limits, head, response)).await {
             Ok(()) => match response.status() {
-                101 if upgrade(work) == Upgrade::WebSocket => break None,
+                101 if upgrade(work) == Upgrade::WebSocket => {
+                    let fits = handshake::fits(head, &work.admitted.id, response);
+                    break (!fits).then_some(Broken::WrongAccept);
+                }
                 101 => break Some(Broken::UnaskedUpgrade),
                 100..=199 if interim == INTERIM_MAX => break Some(Broken::Upstream),
                 100 => interim += 1,
@@ -458,6 +467,7 @@ async fn wait_for_head(
                     interim += 1;
                     relay.down.inform(response, head);
                 }
+                200..=299 if head.is_extended_connect() => break Some(Broken::NotSwitched),
                 _ => break None,
             },
             Err(broken) => break Some(broken),
@@ -485,10 +495,14 @@ fn failed(
     (upload, replayable, head): (Upload, Replayable, usize),
 ) -> Attempt {
     let (failure, outcome) = match &broken {
+        // Of the last two the client may be the cause: they say nothing about
+        // the endpoint's health.
         Broken::ClientGone
         | Broken::ClientMalformed(_)
         | Broken::TooLarge
         | Broken::Drained
+        | Broken::WrongAccept
+        | Broken::NotSwitched
         | Broken::Late(Late::BodyRate | Late::ClientWrite | Late::Total) => {
             return Attempt::Over(broken);
         }
@@ -547,7 +561,7 @@ async fn answer(
     x.record.answered(x.response, answered.choice.region());
     let persistence = begin_answer(x, down, work, &mut answered);
     if persistence == Persistence::Upgrade {
-        return Ok(tunnel(x, down, answered).await);
+        return Ok(tunnel(x, down, (work, answered)).await);
     }
     let Answered {
         mut upstream,
@@ -645,11 +659,15 @@ fn begin_answer(
     } else {
         x.persistence(down, head)
     };
-    let drop = if sealed {
+    let mut drop = if sealed {
         respond::DROPPED_WITH_SESSION
     } else {
         respond::DROPPED
     };
+    if head.is_extended_connect() {
+        // It answers a key that the client does not know.
+        drop = drop.with(Known::SecWebSocketAccept);
+    }
     let to = head.version();
     let response = &*x.response;
     x.extra.with(|append| {
@@ -683,15 +701,23 @@ fn place_cookie(x: &mut Exchange<'_, '_>, admitted: &Admitted<'_>, tag: u64) {
 async fn tunnel(
     x: &mut Exchange<'_, '_>,
     down: &mut Downstream<'_>,
-    mut answered: Answered<'_>,
+    (work, mut answered): (&Forwarding<'_>, Answered<'_>),
 ) -> Served {
     x.record.shape = Shape::Tunnel;
     let edge = x.place.edge;
-    let _open = edge
-        .telemetry
-        .connection(crate::telemetry::Protocol::WebSocket);
-    let Downstream::H1(connection) = down else {
-        return Served::Broken(Broken::UnaskedUpgrade);
+    let _open = match down {
+        Downstream::H1(connection) => {
+            connection.open.becomes(Protocol::WebSocket);
+            None
+        }
+        Downstream::H2(_) | Downstream::H3(_) => {
+            x.record.status = 200;
+            Some(edge.telemetry.connection(Protocol::WebSocket))
+        }
+    };
+    let bounds = match work.route.1.websocket {
+        WebSocket::On(bounds) => bounds,
+        WebSocket::Off => WebSocketBounds::default(),
     };
     let Meter {
         deadline,
@@ -699,9 +725,15 @@ async fn tunnel(
         bytes_out,
         ..
     } = &mut x.meter;
-    let mut tunnel = Tunnel::new(edge, &mut connection.line, &mut answered.upstream.line);
+    let mut tunnel = Tunnel::new(edge, down, &mut answered.upstream.line, bounds);
     let ended = poll_fn(|cx| tunnel.poll(cx, deadline)).await;
-    *bytes_in += tunnel.up;
-    *bytes_out += tunnel.down;
+    let (received, sent) = tunnel.bytes();
+    *bytes_in += received;
+    *bytes_out += sent;
+    if ended.manner == Manner::Cut && down.is_stream() {
+        // The connection's task writes what it has: a reset would drop it.
+        tokio::task::yield_now().await;
+    }
+    edge.telemetry.websocket_ended(ended.end);
     Served::Tunnel(ended)
 }

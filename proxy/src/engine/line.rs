@@ -71,6 +71,12 @@ impl Line {
         self.encoder = BodyEncoder::new(framing);
     }
 
+    /// From here on there are no messages, only bytes up to the end.
+    pub fn upgrade(&mut self) {
+        self.expect_body(BodyFraming::UntilClose);
+        self.begin_body(BodyFraming::UntilClose);
+    }
+
     /// True when the incoming message was read to its end.
     pub fn body_done(&self) -> bool {
         self.body_done

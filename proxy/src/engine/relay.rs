@@ -36,6 +36,11 @@ pub enum Broken {
     UpstreamMalformed(meridian_wire::Malformed),
     /// The backend switched protocols though nobody asked for that.
     UnaskedUpgrade,
+    /// The backend's switch to WebSocket does not answer this request.
+    WrongAccept,
+    /// The backend answers with 2xx, but it has not switched: to a client
+    /// whose stream can only become a WebSocket that would say that it has.
+    NotSwitched,
     /// A deadline passed.
     Late(Late),
     /// The drain's bound has passed.
@@ -110,6 +115,14 @@ impl Broken {
                 RejectReason::UpstreamBroken,
                 "the backend switched protocols unasked",
             ),
+            Self::WrongAccept => (
+                RejectReason::UpstreamBroken,
+                "the backend's Sec-WebSocket-Accept does not fit the key",
+            ),
+            Self::NotSwitched => (
+                RejectReason::UpstreamBroken,
+                "the backend does not speak WebSocket here",
+            ),
             Self::Late(Late::BodyRate) => {
                 (RejectReason::RequestTimeout, "the body came too slowly")
             }
@@ -134,9 +147,12 @@ impl Broken {
         match self {
             Self::ClientGone => End::ClientGone,
             Self::ClientMalformed(_) | Self::TooLarge => End::ClientBroke,
-            Self::Closed | Self::Upstream | Self::UpstreamMalformed(_) | Self::UnaskedUpgrade => {
-                End::UpstreamBroke
-            }
+            Self::Closed
+            | Self::Upstream
+            | Self::UpstreamMalformed(_)
+            | Self::UnaskedUpgrade
+            | Self::WrongAccept
+            | Self::NotSwitched => End::UpstreamBroke,
             Self::Drained => End::Drained,
             Self::Late(late) => End::TimedOut(match late {
                 Late::BodyRate => Which::Body,
@@ -157,6 +173,8 @@ impl Broken {
             | Self::Upstream
             | Self::UpstreamMalformed(_)
             | Self::UnaskedUpgrade
+            | Self::WrongAccept
+            | Self::NotSwitched
             | Self::Late(Late::UpstreamWrite | Late::FirstByte | Late::Idle) => {
                 CloseReason::UpstreamBroke
             }

@@ -92,7 +92,8 @@ pub fn enter<'a>(
         let rule = snapshot.access_rule_id(denied.rule);
         Box::new(Refusal::new(RejectReason::AccessDenied, "an access rule denies it").by(rule))
     })?;
-    if matches!(route.action, RouteAction::Health) {
+    let connect = facts.head.is_extended_connect();
+    if matches!(route.action, RouteAction::Health) && !connect {
         return Ok(Entry::Health);
     }
     limit(ask, facts, findings)?;
@@ -104,12 +105,20 @@ pub fn enter<'a>(
             refusal.status = *status;
             Err(Box::new(refusal))
         }
+        // Any 2xx would tell the client that it has its WebSocket.
+        RouteAction::Respond { .. } | RouteAction::Health if connect => Err(no_websocket()),
+        RouteAction::Forward if connect && route.websocket == WebSocket::Off => Err(no_websocket()),
         RouteAction::Respond { status, body } => Ok(Entry::Respond(*status, body)),
         RouteAction::Forward | RouteAction::Health => {
             origin(ask, facts)?;
             Ok(Entry::Proceed)
         }
     }
+}
+
+fn no_websocket() -> Box<Refusal> {
+    let detail = "the route takes no WebSocket";
+    Box::new(Refusal::new(RejectReason::NoRoute, detail))
 }
 
 /// The law: which regions may have it, once everything about it is known.

@@ -21,7 +21,6 @@ use super::refuse::Refusal;
 use crate::edge::{Edge, Generation};
 use crate::engine::exchange::Place;
 use crate::engine::forward::Served;
-use crate::engine::tunnel::Tunnelled;
 use crate::telemetry::{End, Outcome, Shape};
 
 /// One request's facts and figures.
@@ -226,11 +225,9 @@ impl<'a> Record<'a> {
         let edge = self.place.edge;
         let duration = edge.clock.tick().saturating_sub(self.started);
         let end = match served {
-            Served::Answered(_) | Served::Tunnel(Tunnelled::Complete) => End::Complete,
+            Served::Answered(_) => End::Complete,
             Served::Broken(broken) => broken.end(),
-            Served::Tunnel(Tunnelled::ClientGone) => End::ClientGone,
-            Served::Tunnel(Tunnelled::UpstreamBroke) => End::UpstreamBroke,
-            Served::Tunnel(Tunnelled::Drained) => End::Drained,
+            Served::Tunnel(tunnelled) => tunnelled.end(),
         };
         let id = self.id;
         let id = std::str::from_utf8(&id).unwrap_or_default();

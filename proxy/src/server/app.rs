@@ -104,7 +104,6 @@ impl App {
         };
         let mut info = ConnectionInfo::new(peer, trust, transport, protocol);
         info.alt_svc.clone_from(&self.listener.alt_svc);
-        let _gauge = self.edge.telemetry.connection(protocol);
         let reason = match protocol {
             Protocol::H2 => serve_h2(&self.edge, Arc::new(info), io).await,
             Protocol::H1 | Protocol::H3 | Protocol::WebSocket => {

@@ -208,6 +208,7 @@ fn timeouts(raw: &raw::Timeouts) -> Timeouts {
         total: raw.total.map(|Positive(d)| d).or(plain.total),
         drain_delay: raw.drain_delay.map_or(plain.drain_delay, |Span(d)| d),
         drain: or(raw.drain, plain.drain),
+        websocket_drain: raw.websocket_drain.map(|Span(d)| d),
         upstream_idle: or(raw.upstream_idle, plain.upstream_idle),
     }
 }

@@ -251,7 +251,7 @@ impl Default for ProcessLimits {
     }
 }
 
-/// Deadlines of the process. None but `drain_delay` is 0.
+/// Deadlines of the process. None is 0, unless it says so.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
 pub struct Timeouts {
     /// From accept to a finished TLS handshake.
@@ -277,6 +277,9 @@ pub struct Timeouts {
     pub drain_delay: Duration,
     /// From the listeners' stop until what is left is cut.
     pub drain: Duration,
+    /// From the listeners' stop until every WebSocket is closed; 0: at once;
+    /// `None`: as everything else, at the end of `drain`.
+    pub websocket_drain: Option<Duration>,
     /// An idle connection to an endpoint.
     pub upstream_idle: Duration,
 }
@@ -295,6 +298,7 @@ impl Default for Timeouts {
             total: None,
             drain_delay: Duration::ZERO,
             drain: Duration::from_mins(1),
+            websocket_drain: None,
             upstream_idle: Duration::from_secs(50),
         }
     }

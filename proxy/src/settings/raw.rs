@@ -580,5 +580,6 @@ pub(super) struct Timeouts {
     pub(super) total: Option<Positive>,
     pub(super) drain_delay: Option<Span>,
     pub(super) drain: Option<Positive>,
+    pub(super) websocket_drain: Option<Span>,
     pub(super) upstream_idle: Option<Positive>,
 }

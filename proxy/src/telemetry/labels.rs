@@ -67,6 +67,10 @@ labels! {
         WriteTimeout = "write-timeout",
         /// The exchange reached its own bound.
         TotalTimeout = "total-timeout",
+        /// A WebSocket was silent for as long as its route allows.
+        WebSocketIdle = "websocket-idle",
+        /// A WebSocket lasted for as long as its route allows.
+        WebSocketLifetime = "websocket-lifetime",
         /// What came was not HTTP as the edge reads it.
         Malformed = "malformed",
         /// An answer that had begun could not be completed.
@@ -91,6 +95,25 @@ labels! {
         Drained = "drained",
         /// A fault of the edge or its machine.
         Internal = "internal",
+    }
+}
+
+labels! {
+    /// Why a WebSocket ended.
+    pub enum WebSocketEnd {
+        /// The backend said goodbye, or both sides did. Where no frames were
+        /// spoken: both sides have ended.
+        Complete = "complete",
+        /// The client left, or did not take what was sent.
+        ClientGone = "client-gone",
+        /// The backend left, or did not take what was sent.
+        UpstreamBroke = "upstream-broke",
+        /// It was silent for as long as its route allows.
+        Idle = "idle",
+        /// It lasted for as long as its route allows.
+        Lifetime = "lifetime",
+        /// The process drains.
+        Drained = "drained",
     }
 }
 

@@ -41,7 +41,7 @@ use self::counts::{Counts, Named};
 pub use self::decisions::{DECISIONS_MAX, Filter, Kind};
 pub use self::exposition::CONTENT_TYPE;
 pub use self::labels::{
-    CloseReason, ConnectResult, HandshakeFailure, MethodLabel, Protocol, RetryReason,
+    CloseReason, ConnectResult, HandshakeFailure, MethodLabel, Protocol, RetryReason, WebSocketEnd,
 };
 use self::log::Log;
 pub use self::outcome::{End, ExpiredDeadline, Outcome, Shape, Transport};
@@ -68,6 +68,7 @@ pub struct Telemetry {
     decisions: Box<[DecisionCells]>,
     open: Arc<Counts<{ Protocol::COUNT }>>,
     closed: Counts<{ CloseReason::COUNT }>,
+    websockets: Counts<{ WebSocketEnd::COUNT }>,
     handshakes: Counts<{ HandshakeFailure::COUNT }>,
     waf: Named,
     limited: AtomicU64,
@@ -123,6 +124,7 @@ impl Telemetry {
             decisions: (0..shards).map(|_| DecisionCells::new()).collect(),
             open: Arc::new(Counts::new()),
             closed: Counts::new(),
+            websockets: Counts::new(),
             handshakes: Counts::new(),
             waf: Named::default(),
             limited: AtomicU64::new(0),
@@ -286,6 +288,11 @@ impl Telemetry {
     /// A client's connection ended.
     pub fn connection_closed(&self, reason: CloseReason) {
         self.closed.add(reason.index());
+    }
+
+    /// A WebSocket ended.
+    pub fn websocket_ended(&self, end: WebSocketEnd) {
+        self.websockets.add(end.index());
     }
 
     /// A TLS handshake failed.

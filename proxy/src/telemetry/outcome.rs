@@ -120,6 +120,8 @@ pub enum ExpiredDeadline {
     Write,
     /// The exchange as a whole.
     Total,
+    /// The WebSocket as a whole.
+    Lifetime,
 }
 
 impl Transport {
@@ -146,6 +148,7 @@ impl End {
             Self::TimedOut(ExpiredDeadline::Idle) => "idle-timeout",
             Self::TimedOut(ExpiredDeadline::Write) => "write-timeout",
             Self::TimedOut(ExpiredDeadline::Total) => "total-timeout",
+            Self::TimedOut(ExpiredDeadline::Lifetime) => "lifetime-timeout",
             Self::Drained => "drained",
             Self::Internal => "internal",
         }

@@ -14,6 +14,7 @@ use super::exposition::{BucketExemplar, Exposition, Labels};
 use super::histogram::{self, Summed};
 use super::labels::{
     CloseReason, ConnectResult, DropReason, HandshakeFailure, MethodLabel, Protocol, RetryReason,
+    WebSocketEnd,
 };
 use super::regions::Cells;
 use super::{DecisionCells, Recorder, Telemetry, counts::Counts, status, versions};
@@ -190,6 +191,17 @@ impl Telemetry {
             "meridian_connections_closed",
             "Client connections ended.",
             closed.collect(),
+        );
+        let websockets = WebSocketEnd::ALL.iter().map(|end| {
+            (
+                vec![label("reason", end.as_str())],
+                self.websockets.read(end.index()),
+            )
+        });
+        out.counter(
+            "meridian_websockets_closed",
+            "WebSockets ended, whatever carried them.",
+            websockets.collect(),
         );
         let failed = HandshakeFailure::ALL.iter().map(|reason| {
             (

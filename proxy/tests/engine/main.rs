@@ -7,6 +7,7 @@
 #![cfg(test)]
 
 mod audit;
+mod autobahn;
 mod carried;
 mod deadlines;
 mod downgrade;

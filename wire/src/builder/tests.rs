@@ -219,16 +219,19 @@ fn empty_cookie_crumbs_leave_nothing_behind() {
 }
 
 #[test]
-fn extended_connect_is_a_websocket_and_goes_on_as_get() {
+fn extended_connect_is_a_get_that_asks_for_a_websocket() {
     let connect = |more: &[Pseudo<'static>]| {
         let parts = [(":method", "CONNECT"), GET[1], GET[2], (":path", "/ws")];
         build(&[&parts, more].concat(), EndStream::No)
     };
     let head = connect(&[(":protocol", "websocket"), ("sec-websocket-version", "13")]).unwrap();
     assert_eq!(
-        (head.method(), head.upgrade()),
-        (Method::Connect, Upgrade::WebSocket)
+        (head.method_str(), head.upgrade(), head.framing()),
+        ("GET", Upgrade::WebSocket, BodyFraming::None)
     );
+    assert!(head.is_extended_connect());
+    let body = connect(&[(":protocol", "websocket"), ("content-length", "3")]).err();
+    assert_eq!(body, Some(Malformed::BodyForbidden));
     let mut out = Vec::new();
     let plan = RequestPlan {
         drop: KnownSet::EMPTY,

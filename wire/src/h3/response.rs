@@ -5,7 +5,7 @@
 
 use crate::bytes::push_decimal;
 use crate::fields::Field;
-use crate::h1::{ResponsePlan, Trailers};
+use crate::h1::{Connection, ResponsePlan, Trailers};
 use crate::h3::{encode, frame, varint};
 use crate::known::{Known, KnownSet};
 use crate::malformed::Malformed;
@@ -15,11 +15,16 @@ use crate::rules::BodyFraming;
 /// Written from the plan, never copied.
 const OWN: KnownSet = KnownSet::of(&[Known::ContentLength, Known::TransferEncoding]);
 
-/// Appends the head of an answer as one frame. `plan.to` and
-/// `plan.connection` have no meaning here.
+/// Appends the head of an answer as one frame. `plan.to` has no meaning here;
+/// of `plan.connection` only an upgrade has: the stream becomes a WebSocket,
+/// which is told by 200 (RFC 9220).
 pub fn write_response(head: &ResponseHead, plan: &ResponsePlan<'_>, out: &mut Vec<u8>) {
     section(out, |out| {
-        encode::status(head.status(), out);
+        let status = match plan.connection {
+            Connection::Upgrade => 200,
+            Connection::KeepAlive | Connection::Close => head.status(),
+        };
+        encode::status(status, out);
         let skip = plan.drop.union(OWN);
         head.fields()
             .filter(|field| !field.hop && !skip.contains(field.known))

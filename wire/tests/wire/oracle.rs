@@ -5,6 +5,7 @@ use meridian_wire::h1::{
     BodyDecoder, BodyEncoder, Connection, RequestParser, RequestPlan, ResponseParser, ResponsePlan,
     Step, Trailers, write_request, write_response,
 };
+use meridian_wire::websocket::{CloseCode, Follower, Position, Sender, write_close};
 use meridian_wire::{
     BodyFraming, HeadLimits, Known, KnownSet, Malformed, Method, RequestHead, ResponseHead,
     Upgrade, Version, path,
@@ -468,4 +469,111 @@ pub(crate) fn any_path(data: &[u8]) {
     assert_eq!(once, twice, "once is enough");
     assert!(!notes.contains(meridian_wire::PathNotes::REPEATED_SLASH));
     assert!(!notes.contains(meridian_wire::PathNotes::ABOVE_ROOT));
+}
+
+/// Frames of a WebSocket: the same positions however the bytes are cut, those
+/// of a reader that sees all of them, and none lost behind a close frame that
+/// was written between two.
+pub(crate) fn websocket_frames(data: &[u8]) {
+    for sender in [Sender::Client, Sender::Server] {
+        let ends = frame_ends(data, sender);
+        let (mut steps, mut at) = (Follower::new(sender), 0);
+        let mut dripped = Follower::new(sender);
+        let mut boundaries = Vec::new();
+        while at < data.len() {
+            let rest = data.get(at..).expect("within the data");
+            let taken = steps.step(rest);
+            assert!(
+                (1..=rest.len()).contains(&taken),
+                "it goes on, and not too far"
+            );
+            for byte in rest.iter().take(taken) {
+                assert_eq!(dripped.step(std::slice::from_ref(byte)), 1);
+            }
+            assert_eq!(steps.position(), dripped.position());
+            at += taken;
+            match steps.position() {
+                Position::Boundary => boundaries.push(at),
+                Position::Closed | Position::Lost => break,
+                Position::Within => assert_eq!(at, data.len()),
+            }
+        }
+        assert_eq!(boundaries, ends.boundaries);
+        let mut whole = Follower::new(sender);
+        whole.follow(data);
+        assert_eq!(whole.position(), ends.last);
+        for end in boundaries.iter().chain(&[0]) {
+            closes_at(data.get(..*end).expect("within the data"), sender);
+        }
+    }
+}
+
+fn closes_at(frames: &[u8], sender: Sender) {
+    let mask = (sender == Sender::Client).then_some([9, 8, 7, 6]);
+    let mut bytes = frames.to_vec();
+    write_close(CloseCode::GoingAway, "idle", mask, &mut bytes);
+    let mut follower = Follower::new(sender);
+    follower.follow(&bytes);
+    assert_eq!(follower.position(), Position::Closed);
+}
+
+struct FrameEnds {
+    boundaries: Vec<usize>,
+    last: Position,
+}
+
+/// RFC 6455, 5.2 to 5.5, read from the whole text.
+fn frame_ends(data: &[u8], sender: Sender) -> FrameEnds {
+    let (mut at, mut fragments) = (0_usize, false);
+    let mut boundaries = Vec::new();
+    let last = loop {
+        let rest = data.get(at..).unwrap_or(&[]);
+        let &[first, second, ref more @ ..] = rest else {
+            break if rest.is_empty() {
+                Position::Boundary
+            } else {
+                Position::Within
+            };
+        };
+        let bytes = match second & 0x7f {
+            126 => 2,
+            127 => 8,
+            _ => 0,
+        };
+        let Some(extended) = more.get(..bytes) else {
+            break Position::Within;
+        };
+        let length = extended
+            .iter()
+            .fold(0_u64, |length, byte| length << 8 | u64::from(*byte));
+        let (length, minimal) = match bytes {
+            0 => (u64::from(second & 0x7f), true),
+            2 => (length, length > 125),
+            _ => (length, length > 0xffff && length < 1 << 63),
+        };
+        let (fin, opcode) = (first & 0x80 != 0, first & 0x0f);
+        let placed = match opcode {
+            0 => fragments,
+            1..=7 => !fragments,
+            _ => fin && length <= 125,
+        };
+        let masked = second & 0x80 != 0;
+        if !minimal || !placed || masked != (sender == Sender::Client) {
+            break Position::Lost;
+        }
+        if opcode < 8 {
+            fragments = !fin;
+        }
+        let mask = if masked { 4 } else { 0 };
+        let whole = (2 + bytes as u64 + mask).saturating_add(length);
+        if whole > rest.len() as u64 {
+            break Position::Within;
+        }
+        if opcode == 8 {
+            break Position::Closed;
+        }
+        at += usize::try_from(whole).unwrap_or(usize::MAX);
+        boundaries.push(at);
+    };
+    FrameEnds { boundaries, last }
 }

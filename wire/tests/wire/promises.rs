@@ -1,7 +1,9 @@
 //! The functions that the fuzz targets run, on vectors that were mutated, and
 //! on generated messages.
 
-use crate::oracle::{any_path, chunked_body, h3, request_head, request_pair, response_head};
+use crate::oracle::{
+    any_path, chunked_body, h3, request_head, request_pair, response_head, websocket_frames,
+};
 use crate::vectors::{
     BAD_CHUNKS, BAD_REQUESTS, BAD_RESPONSES, GOOD_CHUNKS, GOOD_REQUESTS, GOOD_RESPONSES,
 };
@@ -266,5 +268,56 @@ proptest! {
             meridian_wire::h1::BodyDecoder::new(meridian_wire::BodyFraming::Chunked);
         let decoded = crate::oracle::decode(&mut decoder, &out, 3);
         prop_assert_eq!(decoded, Ok((parts.concat(), Some(out.len()))));
+    }
+}
+
+/// One frame, legal in most cases; then whatever follows.
+fn frame() -> impl Strategy<Value = Vec<u8>> {
+    let payload = prop_oneof![
+        8 => 0_usize..140,
+        1 => 65_500_usize..65_600,
+        1 => Just(125),
+    ];
+    (any::<u8>(), any::<bool>(), payload, 0_u8..20).prop_map(|(first, masked, length, odd)| {
+        let first = if odd == 0 { first } else { first | 0x80 };
+        let mark = if masked { 0x80 } else { 0 };
+        let mut bytes = vec![first];
+        match (length, odd) {
+            (0..=125, 2..) => bytes.push(mark | u8::try_from(length).expect("at most 125")),
+            (_, 1) => {
+                bytes.push(mark | 0x7f);
+                bytes.extend((length as u64).to_be_bytes());
+            }
+            (_, _) => {
+                bytes.push(mark | 0x7e);
+                bytes.extend(
+                    u16::try_from(length % 65_536)
+                        .expect("16 bits")
+                        .to_be_bytes(),
+                );
+            }
+        }
+        if masked {
+            bytes.extend([1, 2, 3, 4]);
+        }
+        bytes.extend(std::iter::repeat_n(0x81, length));
+        bytes
+    })
+}
+
+proptest! {
+    #[test]
+    fn frames_end_where_a_reader_of_all_bytes_says(
+        frames in prop::collection::vec(frame(), 0..6),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let bytes = frames.concat();
+        websocket_frames(&bytes);
+        websocket_frames(&bytes[..cut.index(bytes.len() + 1)]);
+    }
+
+    #[test]
+    fn bytes_that_are_no_frames_are_told_as_such(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+        websocket_frames(&bytes);
     }
 }

@@ -7,6 +7,7 @@ use meridian_wire::{BodyFraming, HeadLimits, Malformed, RequestHead, ResponseHea
 
 use crate::engine::io::Io;
 use crate::engine::line::{Body, BodyError, Line};
+use crate::telemetry::ConnectionGuard;
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -27,6 +28,8 @@ pub enum NextHead {
 pub struct Connection {
     /// The stream, its buffers and framings.
     pub line: Line,
+    /// Counts it among the open ones.
+    pub open: ConnectionGuard,
     parser: RequestParser,
     /// The client waits for `100 Continue` before it sends a body.
     continue_due: bool,
@@ -34,9 +37,10 @@ pub struct Connection {
 
 impl Connection {
     /// A connection on which nothing was read yet.
-    pub fn new(io: Io) -> Self {
+    pub fn new(io: Io, open: ConnectionGuard) -> Self {
         Self {
             line: Line::new(io),
+            open,
             parser: RequestParser::new(),
             continue_due: false,
         }

@@ -196,6 +196,27 @@ impl Stream {
         Poll::Ready(Ok(()))
     }
 
+    /// From here on bytes without a length, both ways.
+    pub fn upgrade(&mut self) {
+        self.left = None;
+    }
+
+    /// Ends what is sent, once all of it is with the crate.
+    pub fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+        match self.ending {
+            Ending::Open => self.ending = Ending::Finished,
+            Ending::Finished | Ending::Sent => {}
+        }
+        self.poll_flush(cx)
+    }
+
+    /// Gives back what is left of the last buffer.
+    pub fn release(&mut self) {
+        if self.out.is_empty() {
+            self.out = BytesMut::new();
+        }
+    }
+
     /// The answer can't be completed: the client must not take it for whole.
     pub fn abort(&mut self) {
         match &mut self.send {
@@ -213,10 +234,17 @@ const PLAIN: ResponsePlan<'static> = ResponsePlan {
     connection: meridian_wire::h1::Connection::KeepAlive,
 };
 
-/// Converts once, dropping what belongs to a hop.
+/// Converts once, dropping what belongs to a hop. A stream that becomes a
+/// WebSocket is told so by 200 (RFC 8441, section 5).
 fn response(head: &ResponseHead, plan: &ResponsePlan<'_>) -> Result<http::Response<()>, ()> {
     let mut response = http::Response::new(());
-    *response.status_mut() = StatusCode::from_u16(head.status()).map_err(|_| ())?;
+    let status = match plan.connection {
+        meridian_wire::h1::Connection::Upgrade => 200,
+        meridian_wire::h1::Connection::KeepAlive | meridian_wire::h1::Connection::Close => {
+            head.status()
+        }
+    };
+    *response.status_mut() = StatusCode::from_u16(status).map_err(|_| ())?;
     let map = response.headers_mut();
     for field in head.fields() {
         let framing = matches!(field.known, Known::ContentLength | Known::TransferEncoding);
@@ -278,6 +306,9 @@ pub fn request(
     }
     if let Some(path) = parts.uri.path_and_query() {
         builder.path(path.as_str())?;
+    }
+    if let Some(protocol) = parts.extensions.get::<h2::ext::Protocol>() {
+        builder.protocol(protocol.as_str())?;
     }
     for (name, value) in &parts.headers {
         builder.field(name.as_str().as_bytes(), value.as_bytes())?;

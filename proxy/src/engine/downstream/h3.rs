@@ -67,6 +67,7 @@ pub struct Stream {
     /// Of a declared length, what has not arrived.
     left: Option<u64>,
     body_done: bool,
+    upgraded: bool,
     continue_due: bool,
     ending: Ending,
     /// The request broke a rule: no answer goes out.
@@ -92,6 +93,7 @@ impl Stream {
             data: 0,
             left: None,
             body_done: false,
+            upgraded: false,
             continue_due: false,
             ending: Ending::Open,
             fault: None,
@@ -334,7 +336,7 @@ impl Stream {
         if self.ending == Ending::Finished {
             self.ending = Ending::Over;
             let _ = self.send.finish();
-            if !self.body_done && self.left != Some(0) {
+            if !self.body_done && !self.upgraded && self.left != Some(0) {
                 // The rest of the request is of no use (RFC 9114, 4.1).
                 let _ = self.recv.stop(code(Code::NoError));
             }
@@ -361,6 +363,29 @@ impl Stream {
         let _ = self.send.reset(code(reason));
         if !self.body_done {
             let _ = self.recv.stop(code(reason));
+        }
+    }
+
+    /// From here on bytes without a length, both ways.
+    pub fn upgrade(&mut self) {
+        self.upgraded = true;
+        self.encoder = BodyEncoder::new(BodyFraming::Chunked);
+    }
+
+    /// Ends what is sent, once all of it is with quinn; the client may still
+    /// speak.
+    pub fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.ending {
+            Ending::Open => self.ending = Ending::Finished,
+            Ending::Finished | Ending::Over => {}
+        }
+        self.poll_flush(cx)
+    }
+
+    /// A tunnel breaks.
+    pub fn break_off(&mut self) {
+        if self.ending != Ending::Over {
+            self.reset(self.fault.unwrap_or(Code::RequestCancelled));
         }
     }
 

@@ -1,9 +1,11 @@
 //! The client's side of an exchange, whatever the version.
 
-use std::task::{Context, Poll};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use meridian_wire::h1::{ResponsePlan, Trailers};
 use meridian_wire::{BodyFraming, Malformed, RequestHead, ResponseHead, Version};
+use tokio::io::AsyncWrite as _;
 
 use super::{h1, h2, h3};
 use crate::engine::line::{Body, BodyError};
@@ -122,7 +124,7 @@ impl Downstream<'_> {
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
         match self {
             Self::H1(connection) => {
-                let written = std::task::ready!(connection.line.poll_flush(cx));
+                let written = ready!(connection.line.poll_flush(cx));
                 connection.line.outbox.clear();
                 Poll::Ready(written.map_err(|_| Gone))
             }
@@ -138,6 +140,58 @@ impl Downstream<'_> {
             Self::H1(_) => {}
             Self::H2(stream) => stream.abort(),
             Self::H3(stream) => stream.abort(),
+        }
+    }
+
+    /// Both sides agreed to speak something else: from here on bytes up to the
+    /// end, both ways.
+    pub fn upgrade(&mut self) {
+        match self {
+            Self::H1(connection) => connection.line.upgrade(),
+            Self::H2(stream) => stream.upgrade(),
+            Self::H3(stream) => stream.upgrade(),
+        }
+    }
+
+    /// Whether it is one of several on a connection, which says whether it
+    /// ended or broke.
+    pub fn is_stream(&self) -> bool {
+        match self {
+            Self::H1(_) => false,
+            Self::H2(_) | Self::H3(_) => true,
+        }
+    }
+
+    /// Ends what is sent after an upgrade; the client may still speak.
+    pub fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
+        match self {
+            Self::H1(connection) => {
+                ready!(connection.line.poll_flush(cx)).map_err(|_| Gone)?;
+                connection.line.outbox.clear();
+                let ended = ready!(Pin::new(&mut connection.line.io).poll_shutdown(cx));
+                Poll::Ready(ended.map_err(|_| Gone))
+            }
+            Self::H2(stream) => stream.poll_end(cx).map_err(|_| Gone),
+            Self::H3(stream) => stream.poll_end(cx).map_err(|_| Gone),
+        }
+    }
+
+    /// A tunnel breaks: the client must not take that for an end. Over HTTP/1
+    /// the connection's end says so; the `h2` crate sends CANCEL (RFC 8441,
+    /// section 5) for a stream that is dropped before its end, and over HTTP/3
+    /// the stream does so itself (RFC 9220, section 3).
+    pub fn break_off(&mut self) {
+        match self {
+            Self::H1(_) | Self::H2(_) => {}
+            Self::H3(stream) => stream.break_off(),
+        }
+    }
+
+    /// Nothing is to be done for now: holds no buffer.
+    pub fn release(&mut self) {
+        match self {
+            Self::H1(_) | Self::H3(_) => {}
+            Self::H2(stream) => stream.release(),
         }
     }
 

@@ -43,7 +43,7 @@ impl Session {
         self.start(request(method, path), false).await
     }
 
-    async fn start(
+    pub(crate) async fn start(
         &mut self,
         request: Request<()>,
         end: bool,

@@ -190,7 +190,7 @@ pub(crate) async fn whole(exchange: &mut impl Answering) -> Result<H3Answer, Str
 
 /// A connection on which every byte is the test's.
 pub(crate) struct Raw {
-    _endpoint: Endpoint,
+    endpoint: Endpoint,
     pub(crate) quic: Connection,
     _control: quinn::SendStream,
 }
@@ -202,10 +202,16 @@ impl Raw {
         let mut control = quic.open_uni().await.unwrap();
         control.write_all(&[0, 4, 0]).await.unwrap();
         Self {
-            _endpoint: endpoint,
+            endpoint,
             quic,
             _control: control,
         }
+    }
+
+    /// Says goodbye, and waits until that is on its way.
+    pub(crate) async fn leave(self) {
+        self.quic.close(0x100_u32.into(), b"");
+        self.endpoint.wait_idle().await;
     }
 
     /// A stream on which a head was sent; `fields` are pairs of name and value.

@@ -7,6 +7,7 @@ pub(crate) mod h3client;
 pub(crate) mod pki;
 pub(crate) mod tls;
 pub(crate) mod upstream;
+pub(crate) mod websocket;
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -62,7 +63,11 @@ pub(crate) struct Setup {
     tls: Option<String>,
     folder: Option<TempDir>,
     audit: String,
+    log: bool,
 }
+
+/// Where the access log is, below the edge's folder.
+const LOG: &str = "access.json";
 
 const ROUTES: &str = r#"
   - { id: denied, path: "/deny*", action: { deny: {} } }
@@ -88,6 +93,7 @@ impl Setup {
             tls: None,
             folder: None,
             audit: String::new(),
+            log: false,
         }
     }
 
@@ -172,6 +178,12 @@ impl Setup {
         self
     }
 
+    /// With an access log, for [`TestEdge::log`].
+    pub(crate) fn logging(mut self) -> Self {
+        self.log = true;
+        self
+    }
+
     fn write(&self, dir: &Path) -> Settings {
         let (cert, key) = tls::files();
         let default = format!(
@@ -192,9 +204,10 @@ impl Setup {
              \x20 - address: \"127.0.0.1:0\"\n    protocols: [h1, h2{h3}]\n{carried_too}\
              \x20   tls:\n      {}\n\
              admin: {{ address: \"off\" }}\ngeo: {{ embedded: off }}\n\
-             telemetry: {{ access_log: off, receipts: 64{} }}\n",
+             telemetry: {{ access_log: {}, receipts: 64{} }}\n",
             self.threads,
             self.tls.as_ref().unwrap_or(&default),
+            if self.log { LOG } else { "off" },
             self.audit,
         );
         for (key, value, open, close) in [
@@ -337,9 +350,17 @@ impl TestEdge {
         text.lines()
             .find_map(|line| {
                 let value = line.strip_prefix(series)?.trim();
+                // Gauges are written as `1.0`.
                 value.strip_suffix(".0").unwrap_or(value).parse().ok()
             })
             .unwrap_or_default()
+    }
+
+    /// The lines of the access log so far.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.edge.telemetry.flush();
+        let text = std::fs::read_to_string(self.dir.path().join(LOG)).unwrap();
+        text.lines().map(str::to_owned).collect()
     }
 
     /// Connections closed for this reason.

@@ -459,7 +459,7 @@ fn an_extended_connect_is_a_tunnel_without_trailers_and_length() {
     );
     assert_eq!(
         (head.method(), head.upgrade()),
-        (Method::Connect, Upgrade::WebSocket)
+        (Method::Get, Upgrade::WebSocket)
     );
     let trailers = [stream, headers(&[("a", "b")])].concat();
     assert_eq!(
