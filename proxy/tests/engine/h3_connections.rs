@@ -502,3 +502,89 @@ fn a_client_that_takes_nothing_is_cut_after_its_time() {
         );
     });
 }
+
+#[test]
+fn a_handshake_that_stalls_is_given_up_and_harms_nobody() {
+    let upstream = Upstream::echo();
+    let edge = Setup::to(&[upstream.address])
+        .timeouts("handshake: 500ms")
+        .start();
+    // Whoever said hello never answers.
+    let (_, answer) = first_datagrams(&edge);
+    assert!(!answer.is_empty());
+    h3client::with(&edge, async |mut client| {
+        assert_eq!(client.ask("GET", "/").await.status, 200);
+    });
+    edge.until_closed("handshake");
+    let late = "meridian_handshake_failures_total{reason=\"timed-out\"}";
+    assert_eq!(edge.metric(late), 1);
+}
+
+#[test]
+fn heads_and_bodies_that_come_too_slowly_end_their_stream_alone() {
+    let upstream = Upstream::echo();
+    let edge = Setup::to(&[upstream.address])
+        .timeouts("head: 500ms, body_grace: 500ms")
+        .start();
+    h3client::run(async {
+        let client = Raw::connect(edge.tls).await;
+        let head = h3client::head("GET", "/slow", &[]);
+        let (mut silent, mut nothing) = client.quic.open_bi().await.unwrap();
+        silent.write_all(&head[..1]).await.unwrap();
+        let (mut part, mut late) = client.quic.open_bi().await.unwrap();
+        part.write_all(&head[..20]).await.unwrap();
+        let (mut body, mut slow) = client.begin("PUT", "/slow", &[]).await;
+        body.write_all(&[0, 10, b'a']).await.unwrap();
+        for answer in [&mut nothing, &mut late, &mut slow] {
+            let told = answer.read_to_end(9_999).await.unwrap();
+            // HEADERS that begin with `:status: 408`, a literal.
+            let text = String::from_utf8_lossy(&told);
+            assert!(text.contains("408"), "{text}");
+        }
+        let (mut send, mut recv) = client.begin("GET", "/fine", &[]).await;
+        send.finish().unwrap();
+        assert!(!recv.read_to_end(9_999).await.unwrap().is_empty());
+    });
+    assert_eq!(upstream.count("GET /slow"), 0);
+}
+
+#[test]
+fn a_moved_client_is_believed_and_allowed_by_its_new_address() {
+    let upstream = Upstream::echo();
+    let edge = Setup::to(&[upstream.address])
+        .trusting("127.0.0.2/32")
+        .policies("access: { connections: [deny: { id: no, addresses: [127.0.0.3/32] }] }\n")
+        .start();
+    h3client::run(async {
+        let (endpoint, quic) = h3client::quic(edge.tls).await;
+        let mut client = Session::over(endpoint.clone(), quic.clone()).await;
+        let move_to = |last: u8| {
+            let socket = UdpSocket::bind(SocketAddr::from(([127, 0, 0, last], 0))).unwrap();
+            endpoint.rebind(socket).unwrap();
+        };
+        let claim = || {
+            let mut claim = request("GET", "/");
+            let address = "192.0.2.9".parse().unwrap();
+            claim.headers_mut().insert("x-forwarded-for", address);
+            claim
+        };
+        let answer = client.ask_with(claim()).await;
+        assert!(!answer.text().contains("192.0.2.9"), "{}", answer.text());
+        move_to(2);
+        let answer = client.ask_with(claim()).await;
+        let both = "x-forwarded-for: 192.0.2.9, 127.0.0.2\r\n";
+        assert!(answer.text().contains(both), "{}", answer.text());
+        move_to(1);
+        let answer = client.ask_with(claim()).await;
+        assert!(!answer.text().contains("192.0.2.9"), "{}", answer.text());
+        move_to(3);
+        let denied = client.send.send_request(request("GET", "/denied")).await;
+        drop(denied);
+        assert!(matches!(
+            quic.closed().await,
+            ConnectionError::ApplicationClosed(_)
+        ));
+    });
+    edge.until_closed("denied");
+    assert_eq!(upstream.count("/denied"), 0);
+}

@@ -4,6 +4,8 @@
 //! that was begun before; limits and deadlines are those of HTTP/2. Refuses:
 //! clients that reset more than they ask, or break the rules of a connection.
 
+mod stream;
+
 use std::future::{Future as _, poll_fn};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -16,17 +18,14 @@ use meridian_policies::{Tick, access};
 use meridian_wire::h3::{
     Code, Control, Fault, Uni, UniStream, write_control_opening, write_goaway,
 };
-use meridian_wire::{BodyFraming, Method, RequestHead};
 use quinn::{Connection, ConnectionError, OpenUni, RecvStream, SendStream};
 
-use super::{ConnectionInfo, GOODBYE, LINGER, sooner, trust};
+use self::stream::{OpenStream, serve_stream};
+use super::{ConnectionInfo, sooner, trust};
 use crate::edge::Edge;
 use crate::engine::buffers::Outbox;
 use crate::engine::deadlines::{Deadline, GRAIN};
-use crate::engine::downstream::h3::{NextHead, Stream, code};
-use crate::engine::downstream::side::Downstream;
-use crate::engine::exchange::{self, Arrival};
-use crate::engine::scratch::Scratch;
+use crate::engine::downstream::h3::{Stream, code};
 use crate::telemetry::{CloseReason, Protocol, Transport};
 
 /// Round trips after which a client knows that it should go.
@@ -43,10 +42,6 @@ const RESETS_MAX: u64 = 400;
 const WINDOW: Duration = Duration::from_secs(10);
 /// Bytes that are read at once from the client's control streams.
 const CONTROL_READ: usize = 512;
-/// The end of a request without a length is looked for so long before it
-/// counts as one with a body.
-const PEEK: Duration = Duration::from_millis(20);
-
 /// Serves streams until the connection ends.
 pub async fn serve_h3(
     edge: &Arc<Edge>,
@@ -312,15 +307,18 @@ impl<'a> Requests<'a> {
 
     fn begin(&mut self, (mut send, mut recv): (SendStream, RecvStream)) {
         let id = send.id().index() * 4;
-        if matches!(self.leaving, Some(Leaving::Last(_))) && id >= self.next {
+        let late = matches!(self.leaving, Some(Leaving::Last(_))) && id >= self.next;
+        if !late {
+            self.next = self.next.max(id + 4);
+            self.served += 1;
+            self.control.request_began();
+            self.look_at_client();
+        }
+        if late || self.over.is_some() {
             let _ = send.reset(code(Code::RequestRejected));
             let _ = recv.stop(code(Code::RequestRejected));
             return;
         }
-        self.next = self.next.max(id + 4);
-        self.served += 1;
-        self.control.request_began();
-        self.look_at_client();
         self.count();
         self.activity.open.fetch_add(1, Ordering::AcqRel);
         let open = OpenStream {
@@ -375,135 +373,4 @@ impl<'a> Requests<'a> {
             self.deadline.arm(sooner(due, self.ends));
         }
     }
-}
-
-struct OpenStream {
-    edge: Arc<Edge>,
-    activity: Arc<Activity>,
-}
-
-impl Drop for OpenStream {
-    fn drop(&mut self) {
-        self.activity
-            .ended
-            .store(self.edge.clock.tick().0, Ordering::Release);
-        self.activity.open.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-async fn serve_stream(open: OpenStream, info: Arc<ConnectionInfo>, mut stream: Stream) {
-    let edge = &open.edge;
-    let mut deadline = Deadline::new(&edge.clock);
-    let mut armed = false;
-    let begun = poll_fn(|cx| {
-        let begun = stream.poll_begin(cx);
-        within_head(edge, cx, (&mut deadline, &mut armed), begun)
-    });
-    if begun.await.is_none() {
-        return stream.reset(Code::RequestIncomplete);
-    }
-    let mut scratch = Scratch::take();
-    if let Some(arrival) = read_head(edge, &mut stream, (&mut scratch, &mut deadline)).await {
-        let place = exchange::Place {
-            edge,
-            info: &info,
-            last: false,
-            ends: None,
-        };
-        let mut down = Downstream::H3(&mut stream);
-        exchange::run(place, &mut down, (&mut scratch, &mut deadline), arrival).await;
-    }
-    scratch.give();
-    settle(edge, &mut stream, &mut deadline).await;
-    if open.activity.leaving.load(Ordering::Acquire) {
-        arrive(edge, &mut stream, &mut deadline).await;
-    }
-}
-
-/// What is ready, or `None` when it took too long. Only what waits looks at
-/// the clock.
-fn within_head<T>(
-    edge: &Edge,
-    cx: &Context<'_>,
-    (deadline, armed): (&mut Deadline, &mut bool),
-    read: Poll<T>,
-) -> Poll<Option<T>> {
-    if let Poll::Ready(read) = read {
-        return Poll::Ready(Some(read));
-    }
-    if !*armed {
-        *armed = true;
-        deadline.arm(edge.clock.tick() + edge.settings.timeouts.head);
-    }
-    if deadline.expired(cx) || edge.lifecycle.cutting() {
-        return Poll::Ready(None);
-    }
-    Poll::Pending
-}
-
-/// Reads the head; nothing when there is no request.
-async fn read_head(
-    edge: &Edge,
-    stream: &mut Stream,
-    (scratch, deadline): (&mut Scratch, &mut Deadline),
-) -> Option<Arrival> {
-    let mut armed = false;
-    let head = &mut scratch.request;
-    let read = poll_fn(|cx| {
-        let read = stream.poll_head(cx, head);
-        within_head(edge, cx, (deadline, &mut armed), read)
-    });
-    match read.await {
-        Some(NextHead::Head) => {}
-        Some(NextHead::Malformed(error)) => return Some(Arrival::Malformed(error)),
-        Some(NextHead::Gone) => return None,
-        None => return Some(Arrival::Late),
-    }
-    if !stream.body_done() && looks_bare(head) {
-        let peek = tokio::time::timeout(PEEK, poll_fn(|cx| stream.poll_head(cx, head)));
-        match peek.await {
-            Ok(NextHead::Head) | Err(_) => {}
-            Ok(NextHead::Malformed(error)) => return Some(Arrival::Malformed(error)),
-            Ok(NextHead::Gone) => return None,
-        }
-    }
-    Some(Arrival::Whole)
-}
-
-/// A request that has no body as a rule: its end may be in the next packet.
-fn looks_bare(head: &RequestHead) -> bool {
-    let bare = matches!(
-        head.method(),
-        Method::Get | Method::Head | Method::Options | Method::Delete | Method::Trace
-    );
-    bare && head.framing() == BodyFraming::Chunked
-}
-
-/// Waits for the end of a request that was answered on its last byte.
-async fn settle(edge: &Edge, stream: &mut Stream, deadline: &mut Deadline) {
-    let mut armed = false;
-    poll_fn(|cx| {
-        let rest = stream.poll_rest(cx);
-        if rest.is_pending() && !armed {
-            armed = true;
-            deadline.arm(edge.clock.tick() + LINGER);
-        }
-        if rest.is_pending() && !deadline.expired(cx) && !edge.lifecycle.cutting() {
-            return Poll::Pending;
-        }
-        Poll::Ready(())
-    })
-    .await;
-}
-
-/// Waits until the client has what was sent, a moment at most.
-async fn arrive(edge: &Edge, stream: &mut Stream, deadline: &mut Deadline) {
-    deadline.arm(edge.clock.tick() + GOODBYE);
-    poll_fn(|cx| {
-        if deadline.expired(cx) || edge.lifecycle.cutting() {
-            return Poll::Ready(());
-        }
-        stream.poll_acknowledged(cx)
-    })
-    .await;
 }
