@@ -62,6 +62,7 @@ macro_rules! clients {
 
 clients! {
     requests_arrive_as_they_were_sent
+    fields_of_any_text_arrive_both_ways
     answers_without_a_body_have_none
     interim_answers_and_trailers_are_passed_on
     ten_megabytes_go_up_and_down_at_once
@@ -86,6 +87,7 @@ clients! {
     unknown_streams_frames_and_settings_are_ignored
     frames_of_any_length_cost_bounded_memory
     a_flood_of_resets_closes_the_connection
+    a_flood_of_malformed_requests_costs_little
     empty_and_unknown_frames_without_end_are_cut_off
     a_client_that_takes_nothing_is_let_go
     heads_and_bodies_that_drip_meet_their_deadline

@@ -54,7 +54,7 @@ class Backend:
                 fields = []
                 while (line := await reader.readuntil(b"\r\n")) != b"\r\n":
                     name, _, value = line.decode("latin-1").partition(":")
-                    fields.append((name.lower(), value.strip()))
+                    fields.append((name.lower(), value.strip(" \t\r\n")))
                 call = Call(method, target, fields)
                 self.calls.append(call)
                 self.arrived.set()
@@ -175,6 +175,13 @@ class Backend:
                 .then((facts) => { said.textContent = `asked with ${facts.length} bytes`; });
             </script>"""
         return await self.whole(writer, page, call, fields="content-type: text/html\r\n")
+
+    async def do_mirror(self, call, query, reader, writer):
+        lines = [f"{name}: {value}\r\n" for name, value in call.fields if name.startswith("x-m-")]
+        head = f"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n{''.join(lines)}\r\n"
+        writer.write(head.encode("latin-1"))
+        await writer.drain()
+        return True
 
     async def do_trailers(self, call, query, reader, writer):
         writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n")

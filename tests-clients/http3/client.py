@@ -110,13 +110,17 @@ class Http(Base):
                 stream.changed.set()
 
     def begin(self, method, path, fields=(), end=False):
+        fields = [(name.encode(), value.encode()) for name, value in fields]
+        return self.begin_raw(method.encode(), path.encode(), fields, end)
+
+    def begin_raw(self, method, path, fields, end=True):
         number = self._quic.get_next_available_stream_id()
         head = [
-            (b":method", method.encode()),
+            (b":method", method),
             (b":scheme", b"https"),
             (b":authority", b"localhost"),
-            (b":path", path.encode()),
-        ] + [(name.encode(), value.encode()) for name, value in fields]
+            (b":path", path),
+        ] + fields
         self.stream(number)
         self.http.send_headers(number, head, end)
         self.transmit()

@@ -64,6 +64,26 @@ async def a_flood_of_resets_closes_the_connection():
         await served(edge)
 
 
+async def a_flood_of_malformed_requests_costs_little():
+    """And of streams that end before they say anything."""
+    async with Edge() as edge:
+        await served(edge)
+        before = edge.memory()
+        async with client(edge, Raw) as raw:
+            raw.open_control()
+            bad = head(GET + [(b":path", b"/never"), (b"Upper", b"1")])
+            for _ in range(1_500):
+                for message in (bad, b""):
+                    await raw.room()
+                    if raw.terminated is None:
+                        raw.open(message, True)
+            await raw.until(raw.stream(0), lambda s: s.reset is not None)
+        grown = edge.memory() - before
+        assert grown < 16 * MB, f"{grown / MB:.1f} MiB"
+        assert edge.backend.paths() == ["/x"], edge.backend.paths()
+        await served(edge)
+
+
 async def empty_and_unknown_frames_without_end_are_cut_off():
     async with Edge() as edge, client(edge, Raw) as raw:
         raw.open_control()

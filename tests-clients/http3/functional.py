@@ -5,6 +5,7 @@ import base64
 import hashlib
 import json
 import os
+import random
 import tempfile
 import time
 
@@ -47,6 +48,28 @@ async def requests_arrive_as_they_were_sent():
             same("told length", dict(facts["fields"]).get("content-length"), None if length is None else str(length))
         for entry in await edge.access_log(4):
             same("protocol", entry["meridian"]["protocol"], "h3")
+
+
+async def fields_of_any_text_arrive_both_ways():
+    """As ls-qpack writes them, and as it reads ours."""
+    draw = random.Random(7)
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789-"
+    values = bytes(range(0x21, 0x7F)) + bytes(range(0x80, 0x100))
+    inner = values + b" \t"
+
+    def any_value():
+        size = draw.choice((0, 1, 2, 5, 30, 126, 127, 128, 300))
+        text = bytes(draw.choice(inner) for _ in range(size))
+        return text.strip() if size else b""
+
+    async with Edge() as edge, client(edge) as http:
+        for _ in range(100):
+            names = ["x-m-" + "".join(draw.choices(letters, k=draw.choice((1, 3, 6, 20)))) for _ in range(20)]
+            sent = [(name.encode(), any_value()) for name in names]
+            number = http.begin_raw(b"GET", b"/mirror", sent)
+            stream = await http.end(number)
+            came = [field for field in stream.heads[0] if field[0].startswith(b"x-m-")]
+            same("fields", came, sent)
 
 
 async def answers_without_a_body_have_none():
