@@ -4,6 +4,7 @@
 #
 #   loadtest/instructions.sh                    minimal and full over h1
 #   PROXIES="nginx minimal" MODES="h1 h1tls h2" loadtest/instructions.sh
+#   MODES="h2ml h3" loadtest/instructions.sh    h2 and h3 from meridian-load
 #   CHECK=1 loadtest/instructions.sh            exit 1 when a limit is exceeded
 #   KEEP=1 ...                                  keep the profiles (callgrind_annotate)
 #
@@ -13,6 +14,7 @@ source "$(dirname "$0")/compare/lib.sh"
 
 PROXIES=${PROXIES:-minimal full}
 MODES=${MODES:-h1}
+LOADER=${LOADER:-$root/target/release/meridian-load}
 SECONDS_TO_START=${SECONDS_TO_START:-120}
 NGINX_EXTRA="master_process off;"
 bad=0
@@ -40,10 +42,18 @@ counted() {
     h1) url=(--h1 -c64 "http://127.0.0.1:$http/") ;;
     h1tls) url=(--h1 -c64 "https://127.0.0.1:$https/") ;;
     h2) url=(-c8 -m8 "https://127.0.0.1:$https/") ;;
+    h2ml|h3) url=("https://127.0.0.1:$https/" --insecure --protocol "${mode%ml}") ;;
     *) die "unknown mode $mode" ;;
     esac
-    taskset -c 1 h2load -t1 -n"$requests" "${url[@]}" > "$log" 2>&1 || die "$(tail -3 "$log")"
-    grep -q "status codes: $requests 2xx" "$log" || die "$name $mode: $(grep '^status' "$log")"
+    case $mode in
+    h2ml|h3)
+        taskset -c 1 "$LOADER" "${url[@]}" -c8 --streams 8 --closed --requests "$requests" \
+            --duration 600s --warm-up 0s --json > "$log" 2>&1 || die "$(tail -3 "$log")"
+        grep -q "\"200\": *$requests" "$log" || die "$name $mode: $(grep -A3 statuses "$log")" ;;
+    *)
+        taskset -c 1 h2load -t1 -n"$requests" "${url[@]}" > "$log" 2>&1 || die "$(tail -3 "$log")"
+        grep -q "status codes: $requests 2xx" "$log" || die "$name $mode: $(grep '^status' "$log")" ;;
+    esac
     stop "$pid"
     REPLY=$(awk '/^(summary|totals):/ { n = $2 } END { print n + 0 }' "$out")
     [ "$REPLY" -gt 0 ] || die "$name left no profile: it did not end gracefully"

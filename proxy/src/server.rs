@@ -77,7 +77,7 @@ pub fn run(
             .listener(number)
             .and_then(|tls| tls.quic_server_config());
         if let (Some(udp), Some(tls)) = (udp, tls) {
-            context.advertise(udp.port());
+            context.advertise(listener.h3_port.unwrap_or(udp.port()));
             quic.push(lineage.listener(udp, tls, &edge.settings)?);
         }
         listeners.push((format!("{}#{number}", listener.address), tcp, context));

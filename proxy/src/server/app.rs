@@ -58,9 +58,11 @@ impl ListenerContext {
         }
     }
 
-    /// HTTP/3 is spoken on this port of the same host.
+    /// HTTP/3 is spoken on this port of the same host; 0: nobody is told.
     pub(super) fn advertise(&mut self, port: u16) {
-        self.alt_svc = Some(format!("h3=\":{port}\"; ma=86400").into());
+        if port > 0 {
+            self.alt_svc = Some(format!("h3=\":{port}\"; ma=86400").into());
+        }
     }
 }
 

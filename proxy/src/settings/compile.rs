@@ -78,6 +78,7 @@ fn listen(listener: raw::Listener, base: &Path) -> Listener {
         proxy_protocol: listener
             .proxy_protocol
             .map(|carriers| carriers.from.0.0.into_iter().map(|net| net.0).collect()),
+        h3_port: listener.h3_port.and_then(|port| u16::try_from(port.0).ok()),
         tls: listener.tls.map(|tls| tls::settings(tls, base)),
     }
 }

@@ -76,6 +76,9 @@ pub struct Listener {
     /// Whose PROXY protocol header is required and believed; `None`: nobody
     /// sends one. Never empty, at most 1,024.
     pub proxy_protocol: Option<Vec<IpNet>>,
+    /// The port at which clients reach HTTP/3, where that is not this one's
+    /// own; 0: they are not told of it.
+    pub h3_port: Option<u16>,
     /// `None`: plain text, and then only HTTP/1.
     pub tls: Option<TlsSettings>,
 }

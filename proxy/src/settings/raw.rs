@@ -146,6 +146,7 @@ pub(super) struct Listener {
     pub(super) protocols: Vec<Protocol>,
     pub(super) tls: Option<tls::Tls>,
     pub(super) proxy_protocol: Option<ProxyProtocol>,
+    pub(super) h3_port: Option<Within<0, 65_535>>,
 }
 
 #[derive(Deserialize)]
@@ -158,6 +159,8 @@ struct ListenerFields {
     tls: Option<tls::Tls>,
     #[serde(default)]
     proxy_protocol: Option<ProxyProtocol>,
+    #[serde(default)]
+    h3_port: Option<Within<0, 65_535>>,
 }
 
 /// Who carries other people's connections to a listener.
@@ -237,6 +240,9 @@ impl TryFrom<ListenerFields> for Listener {
                     .to_owned(),
             );
         }
+        if fields.h3_port.is_some() && !protocols.contains(&Protocol::H3) {
+            return Err("h3_port without h3: add h3 to protocols, or take h3_port out".to_owned());
+        }
         let differs = |tls: &tls::Tls| {
             let mut hosts = tls.certificates.0.iter();
             hosts.any(|host| host.client_auth.is_some())
@@ -260,6 +266,7 @@ impl TryFrom<ListenerFields> for Listener {
             protocols,
             tls,
             proxy_protocol: fields.proxy_protocol,
+            h3_port: fields.h3_port,
         })
     }
 }

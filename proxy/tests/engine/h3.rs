@@ -58,6 +58,21 @@ fn a_request_over_h3_reaches_the_backend_and_its_answer_the_client() {
 }
 
 #[test]
+fn clients_are_told_of_the_port_that_they_can_reach() {
+    let upstream = Upstream::echo();
+    for (key, told) in [
+        ("h3_port: 443", Some("h3=\":443\"; ma=86400")),
+        ("h3_port: 0", None),
+    ] {
+        let edge = Setup::to(&[upstream.address]).listener(key).start();
+        assert_eq!(edge.tls().get("/").field("alt-svc"), told, "{key}");
+        h3client::with(&edge, async |mut client| {
+            assert_eq!(client.ask("GET", "/").await.status, 200);
+        });
+    }
+}
+
+#[test]
 fn bodies_with_and_without_a_length_arrive_as_they_were_sent() {
     let upstream = Upstream::echo();
     let edge = Setup::to(&[upstream.address]).start();

@@ -207,6 +207,11 @@ fn every_rule_of_listeners_is_told_with_its_place() {
             "over h3 all hosts",
         ),
         (
+            format!("{second}{{ address: \"[::]:1\", h3_port: 443 }}\n"),
+            3,
+            "h3_port without h3",
+        ),
+        (
             format!("{second}{{ address: \"[::]:1\", protocols: [] }}\n"),
             3,
             "without protocols",

@@ -63,6 +63,7 @@ pub(crate) struct Setup {
     tls: Option<String>,
     folder: Option<TempDir>,
     audit: String,
+    listener: String,
     log: bool,
 }
 
@@ -93,6 +94,7 @@ impl Setup {
             tls: None,
             folder: None,
             audit: String::new(),
+            listener: String::new(),
             log: false,
         }
     }
@@ -173,6 +175,12 @@ impl Setup {
         self
     }
 
+    /// More keys of the listener with TLS, for example `h3_port: 443`.
+    pub(crate) fn listener(mut self, keys: &str) -> Self {
+        self.listener = format!("{keys}\n    ");
+        self
+    }
+
     pub(crate) fn threads(mut self, threads: usize) -> Self {
         self.threads = threads;
         self
@@ -202,10 +210,11 @@ impl Setup {
             "edge: {{ region: local }}\nthreads: {}\nlisteners:\n\
              \x20 - {{ address: \"127.0.0.1:0\", protocols: [h1]{carried} }}\n\
              \x20 - address: \"127.0.0.1:0\"\n    protocols: [h1, h2{h3}]\n{carried_too}\
-             \x20   tls:\n      {}\n\
+             \x20   {}tls:\n      {}\n\
              admin: {{ address: \"off\" }}\ngeo: {{ embedded: off }}\n\
              telemetry: {{ access_log: {}, receipts: 64{} }}\n",
             self.threads,
+            self.listener,
             self.tls.as_ref().unwrap_or(&default),
             if self.log { LOG } else { "off" },
             self.audit,
