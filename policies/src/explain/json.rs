@@ -3,9 +3,10 @@
 use meridian_geo::{CityName, Country, Location, Point};
 use serde_json::{Value, json};
 
-use super::{explained, names};
+use super::{ExplainedCandidate, explained, names};
 use crate::audit::rfc3339;
 use crate::limits::LimitVerdict;
+use crate::regions::complete;
 use crate::{AttemptOutcome, Obligation, Receipt, Snapshot, Verdict};
 
 /// A receipt with its names, looked up in the snapshot it was made with.
@@ -48,7 +49,7 @@ pub fn receipt_json(snapshot: &Snapshot, receipt: &Receipt) -> Value {
         "jurisdiction": receipt.jurisdiction.map(|at| snapshot.jurisdiction_id(at)),
         "permitted": permitted.map(|permitted| names(snapshot, permitted)).unwrap_or_default(),
         "obligations": obligations.unwrap_or_default(),
-        "candidates": explained(snapshot, &receipt.candidates, permitted.map(|permitted| (permitted, &receipt.location))),
+        "candidates": candidates(snapshot, receipt),
         "draw": receipt.draw.to_string(),
         "affinity": receipt.affinity.as_str(),
         "limits": receipt.limit.as_ref().map(limit),
@@ -68,6 +69,16 @@ pub fn receipt_json(snapshot: &Snapshot, receipt: &Receipt) -> Value {
         "status": status.unwrap_or(receipt.status),
         "duration_us": receipt.duration_us,
     })
+}
+
+/// Every region, also those that it was not worth to look at.
+fn candidates(snapshot: &Snapshot, receipt: &Receipt) -> Vec<ExplainedCandidate> {
+    let Some(permitted) = receipt.permitted.as_ref() else {
+        return explained(snapshot, &receipt.candidates, None);
+    };
+    let facts = (permitted, &receipt.location);
+    let all = complete(snapshot, facts, &receipt.candidates);
+    explained(snapshot, &all, Some(facts))
 }
 
 fn snapshot_region(receipt: &Receipt) -> Option<crate::RegionIndex> {

@@ -12,7 +12,7 @@ use meridian_geo::Location;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::regions::{Ask, Candidate, NoRegion, Removal, Seen, Terms, Tried, select, terms};
+use crate::regions::{Ask, Candidate, NoRegion, Removal, Seen, Terms, Tried, select_all, terms};
 use crate::residency::{Classified, Permitted, classify, eligible};
 use crate::state::View;
 use crate::{
@@ -158,7 +158,7 @@ impl Question<'_> {
             now: self.now,
             draw: self.draw,
         };
-        let chosen = select(self.snapshot, self.view, &ask, &mut candidates);
+        let chosen = select_all(self.snapshot, self.view, &ask, &mut candidates);
         let facts = (permitted, &self.facts.location);
         out.candidates = explained(self.snapshot, &candidates, Some(facts));
         match chosen {

@@ -94,6 +94,8 @@ pub enum Removal {
     Full,
     /// This request is over the region's weight.
     Weight,
+    /// Not looked at: even idle it could not reach the chosen one's score.
+    Outscored,
 }
 
 impl Removal {
@@ -116,7 +118,8 @@ impl Removal {
             | Self::Recovering
             | Self::Headroom
             | Self::Full
-            | Self::Weight => false,
+            | Self::Weight
+            | Self::Outscored => false,
         }
     }
 
@@ -139,6 +142,7 @@ impl Removal {
             Self::Headroom => "headroom",
             Self::Full => "full",
             Self::Weight => "weight",
+            Self::Outscored => "outscored",
         }
     }
 }

@@ -74,6 +74,24 @@ pub(crate) struct LatencyMap {
     rows: Vec<u16>,
     /// What a client without a place gets: as if it stood at the edge.
     elsewhere: Vec<Estimate>,
+    /// Regions from the nearest on, for each row of `countries`, for each
+    /// region as an anchor, and for `elsewhere`.
+    country_orders: Vec<u16>,
+    anchor_orders: Vec<u16>,
+    elsewhere_order: Vec<u16>,
+}
+
+/// Appends regions from the nearest on; first those of which nothing is known.
+fn push_order(estimates: &[f32], orders: &mut Vec<u16>) {
+    let start = orders.len();
+    orders.extend((0u16..).take(estimates.len()));
+    let ms = |at: u16| match estimates.get(usize::from(at)) {
+        Some(ms) if ms.is_finite() => *ms,
+        Some(_) | None => f32::NEG_INFINITY,
+    };
+    if let Some(order) = orders.get_mut(start..) {
+        order.sort_by(|a, b| ms(*a).total_cmp(&ms(*b)));
+    }
 }
 
 const NO_ROW: u16 = u16::MAX;
@@ -95,11 +113,15 @@ impl LatencyMap {
             countries: Vec::new(),
             rows: vec![NO_ROW; 26 * 26],
             elsewhere: Vec::new(),
+            country_orders: Vec::new(),
+            anchor_orders: Vec::new(),
+            elsewhere_order: Vec::new(),
         };
         map.elsewhere = (0..regions.len())
             .map(|to| map.at_region(edge, to))
             .collect();
         map.fill_countries();
+        map.fill_orders();
         map
     }
 
@@ -114,19 +136,22 @@ impl LatencyMap {
         if let Some(point) = location.point.and_then(unit) {
             return self
                 .origin_at(point)
-                .map_or(Origin::Table(&self.elsewhere), Origin::Point);
+                .map_or_else(|| self.elsewhere(), Origin::Point);
         }
-        let row = location.country.map(|country| self.row(country));
-        match row {
-            Some(Some(row)) => Origin::Table(row),
-            Some(None) | None => Origin::Table(&self.elsewhere),
-        }
+        let row = location.country.and_then(|country| self.row(country));
+        row.unwrap_or_else(|| self.elsewhere())
     }
 
-    fn row(&self, country: Country) -> Option<&[Estimate]> {
+    fn row(&self, country: Country) -> Option<Origin<'_>> {
         let row = *self.rows.get(slot(country)?)?;
         let start = usize::from(row).checked_mul(self.regions)?;
-        self.countries.get(start..start.checked_add(self.regions)?)
+        let estimates = self
+            .countries
+            .get(start..start.checked_add(self.regions)?)?;
+        Some(Origin::Table(
+            estimates,
+            self.order_of(&self.country_orders, row),
+        ))
     }
 
     fn origin_at(&self, place: UnitVector) -> Option<PointOrigin<'_>> {
@@ -165,6 +190,30 @@ impl LatencyMap {
         Estimate::new(known, ends.map(|(from, to)| from.distance_km(to)))
     }
 
+    fn fill_orders(&mut self) {
+        let expected = |row: &[Estimate]| row.iter().map(|of| of.expected).collect::<Vec<_>>();
+        if self.regions == 0 {
+            return;
+        }
+        for row in self.countries.chunks(self.regions) {
+            push_order(&expected(row), &mut self.country_orders);
+        }
+        for row in self.pairs.chunks(self.regions) {
+            push_order(row, &mut self.anchor_orders);
+        }
+        push_order(&expected(&self.elsewhere), &mut self.elsewhere_order);
+    }
+
+    /// The part of `orders` that belongs to a row.
+    fn order_of<'o>(&self, orders: &'o [u16], row: u16) -> &'o [u16] {
+        let start = usize::from(row) * self.regions;
+        orders.get(start..start + self.regions).unwrap_or_default()
+    }
+
+    fn elsewhere(&self) -> Origin<'_> {
+        Origin::Table(&self.elsewhere, &self.elsewhere_order)
+    }
+
     fn fill_countries(&mut self) {
         let mut rows = Vec::new();
         let mut countries = Vec::new();
@@ -190,18 +239,29 @@ impl LatencyMap {
 
 /// Where a client is, in the form that is cheapest for it.
 pub(crate) enum Origin<'a> {
-    /// A row of estimates, one a region.
-    Table(&'a [Estimate]),
+    /// A row of estimates, one a region, and the regions from the nearest on.
+    Table(&'a [Estimate], &'a [u16]),
     /// A point of its own.
     Point(PointOrigin<'a>),
 }
 
 impl Origin<'_> {
+    /// Regions from the nearest on: estimates never fall. First come those of
+    /// which nothing is known.
+    pub(crate) fn order(&self) -> &[u16] {
+        match self {
+            Self::Table(_, order) => order,
+            Self::Point(origin) => origin
+                .map
+                .order_of(&origin.map.anchor_orders, origin.anchor),
+        }
+    }
+
     /// Estimate to a region; `None` when nothing at all is known of the way.
     pub(crate) fn estimate(&self, to: RegionIndex) -> Option<Estimate> {
         let to = usize::from(to.0);
         let estimate = match self {
-            Self::Table(row) => row.get(to).copied()?,
+            Self::Table(row, _) => row.get(to).copied()?,
             Self::Point(origin) => origin.estimate(to),
         };
         estimate.expected.is_finite().then_some(estimate)

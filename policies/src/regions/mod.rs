@@ -29,7 +29,7 @@ pub(crate) use raw::{
 };
 pub use score::Terms;
 pub(crate) use select::{Again, choose_again};
-pub use select::{select, terms};
+pub use select::{complete, select, select_all, terms};
 pub use versions::{VERSIONS_MAX, VersionIndex};
 
 #[cfg(test)]

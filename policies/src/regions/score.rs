@@ -29,6 +29,8 @@ pub(crate) struct Scoring {
     brackets: Vec<Bracket>,
     steps: Steps,
     beyond: f32,
+    /// No longer way has more points.
+    falls: bool,
 }
 
 /// Brackets in the form that costs a request least: bounds side by side, to be
@@ -135,6 +137,7 @@ impl Default for Scoring {
             brackets: BRACKETS.to_vec(),
             steps: Steps::new(&BRACKETS, BEYOND),
             beyond: BEYOND,
+            falls: true,
         }
     }
 }
@@ -185,6 +188,8 @@ impl Scoring {
         (ascending && sane).then_some(Self {
             curve,
             steps: Steps::new(&brackets, beyond),
+            falls: brackets.is_sorted_by(|a, b| a.score >= b.score)
+                && brackets.last().is_none_or(|last| last.score >= beyond),
             brackets,
             beyond,
             ..self
@@ -243,6 +248,20 @@ impl Scoring {
             last = Some((at, score));
         }
         self.beyond
+    }
+
+    /// The most that the other terms can add; `None` where a longer way may
+    /// score higher, so that no order of ways bounds the sum.
+    #[inline]
+    pub(crate) fn at_most_beside_latency(&self) -> Option<f32> {
+        let others = self.weights.load + self.weights.compliance + self.weights.cost;
+        self.falls.then_some(100.0 * others)
+    }
+
+    /// What the latency term adds for a round trip.
+    #[inline]
+    pub(crate) fn latency_part(&self, ms: f32) -> f32 {
+        self.latency(ms) * self.weights.latency
     }
 
     /// The weighted sum.

@@ -35,8 +35,9 @@ const TIE: f32 = 0.5;
 const SALT_SHARE: u64 = 1 << 32;
 const SALT_TIE: u64 = 2 << 32;
 
-/// Chooses, and fills `candidates` with every region in index order, for the
-/// receipt.
+/// Chooses, and fills `candidates` with the permitted regions that it looked
+/// at. It looks at them from the nearest on, and at no more once even an idle
+/// one could not reach the best score: [`complete`] says the rest.
 ///
 /// # Errors
 /// Why no permitted region can serve; never a region outside the permit.
@@ -44,6 +45,41 @@ pub fn select(
     snapshot: &Snapshot,
     view: &View,
     ask: &Ask<'_>,
+    candidates: &mut Vec<Candidate>,
+) -> Result<Choice, NoRegion> {
+    // Orders and sessions compare all that are permitted.
+    let looks = if view.may_be_ruled(ask.now) || ask.session.is_some() {
+        Looks::All
+    } else {
+        Looks::Enough
+    };
+    choose((snapshot, view), ask, looks, candidates)
+}
+
+/// The same choice, with `candidates` filled with every region in index order.
+///
+/// # Errors
+/// As [`select`].
+pub fn select_all(
+    snapshot: &Snapshot,
+    view: &View,
+    ask: &Ask<'_>,
+    candidates: &mut Vec<Candidate>,
+) -> Result<Choice, NoRegion> {
+    choose((snapshot, view), ask, Looks::All, candidates)
+}
+
+/// How many regions are looked at.
+#[derive(Copy, Clone)]
+enum Looks {
+    Enough,
+    All,
+}
+
+fn choose(
+    (snapshot, view): (&Snapshot, &View),
+    ask: &Ask<'_>,
+    looks: Looks,
     candidates: &mut Vec<Candidate>,
 ) -> Result<Choice, NoRegion> {
     let facts = (ask.permitted, &ask.facts.location);
@@ -55,9 +91,10 @@ pub fn select(
     };
     candidates.clear();
     let mut top = Top::default();
-    let regions = (0u16..).map(RegionIndex).zip(&snapshot.regions.hot);
-    let weighed = regions.map(|(at, hot)| weighing.scale.weigh(at, hot, || weighing.look(at, hot)));
-    candidates.extend(weighed.map(|candidate| top.note(candidate)));
+    match looks {
+        Looks::Enough => weighing.nearest(candidates, &mut top),
+        Looks::All => weighing.every(candidates, &mut top),
+    }
     if view.may_be_ruled(ask.now) && !is_out(Gate::Order) {
         weighing.obey(candidates, &mut top);
     }
@@ -164,9 +201,47 @@ fn is_weighed(removal: Option<Removal>) -> bool {
 }
 
 fn clear(candidates: &mut [Candidate], region: RegionIndex) {
-    if let Some(candidate) = candidates.get_mut(region.index()) {
+    let mut found = candidates.iter_mut();
+    if let Some(candidate) = found.find(|candidate| candidate.region == region) {
         candidate.removed_by = None;
     }
+}
+
+/// Every region in index order: those that [`select`] looked at as it left
+/// them, the others with what kept it from looking. The score of one that was
+/// outscored is the most that it could have had without a measurement. Of no
+/// candidates it makes none: nothing was weighed.
+pub fn complete(
+    snapshot: &Snapshot,
+    (permitted, location): (&Permitted, &Location),
+    candidates: &[Candidate],
+) -> Vec<Candidate> {
+    if candidates.is_empty() {
+        return Vec::new();
+    }
+    let scale = Scale::new(snapshot, (permitted, location), 0);
+    let mut seen = vec![None; snapshot.regions.hot.len()];
+    for candidate in candidates {
+        if let Some(slot) = seen.get_mut(candidate.region.index()) {
+            *slot = Some(*candidate);
+        }
+    }
+    let indexed = (0u16..).map(RegionIndex).zip(&snapshot.regions.hot);
+    indexed
+        .zip(seen)
+        .map(|((at, hot), seen)| {
+            seen.unwrap_or_else(|| {
+                let idle = scale.weigh(at, hot, || Some((Seen::IDLE, None)));
+                match idle.removed_by {
+                    Some(Removal::Law | Removal::RouteConstraint | Removal::NoEndpoints) => idle,
+                    Some(_) | None => Candidate {
+                        removed_by: Some(Removal::Outscored),
+                        ..idle
+                    },
+                }
+            })
+        })
+        .collect()
 }
 
 /// The best tier seen so far, and the best score in it.
@@ -402,6 +477,39 @@ struct Weighing<'a> {
 }
 
 impl Weighing<'_> {
+    /// Weighs every region, in index order.
+    fn every(&self, candidates: &mut Vec<Candidate>, top: &mut Top) {
+        let regions = (0u16..).map(RegionIndex).zip(&self.snapshot.regions.hot);
+        let weighed = regions.map(|(at, hot)| self.scale.weigh(at, hot, || self.look(at, hot)));
+        candidates.extend(weighed.map(|candidate| top.note(candidate)));
+    }
+
+    /// Weighs permitted regions from the nearest on, until no further one can
+    /// be as good as the best.
+    fn nearest(&self, candidates: &mut Vec<Candidate>, top: &mut Top) {
+        let scoring = &self.snapshot.regions.scoring;
+        let Some(rest) = scoring.at_most_beside_latency() else {
+            return self.every(candidates, top);
+        };
+        let correction = self.view.least_correction();
+        for at in self.scale.origin.order().iter().copied().map(RegionIndex) {
+            let Some(hot) = self.snapshot.regions.hot.get(at.index()) else {
+                continue;
+            };
+            if top.tier == 0
+                && let Some(estimate) = self.scale.origin.estimate(at)
+                && scoring.latency_part(estimate.expected + correction) + rest < top.score - TIE
+            {
+                return;
+            }
+            let weighed = self.scale.weigh(at, hot, || self.look(at, hot));
+            match weighed.removed_by {
+                Some(Removal::Law | Removal::RouteConstraint) => {}
+                Some(_) | None => candidates.push(top.note(weighed)),
+            }
+        }
+    }
+
     /// What a region looks like now, and whether it can serve at all.
     #[inline]
     fn look(&self, at: RegionIndex, hot: &HotRegion) -> Option<(Seen, Option<Removal>)> {
@@ -480,7 +588,8 @@ impl Weighing<'_> {
         if self.scale.standing(region).is_none() || !self.ask.permitted.in_route(region) {
             return Pin::Not(AffinityOutcome::YieldedToLaw);
         }
-        let weighed = candidates.get(region.index());
+        let mut weighed = candidates.iter();
+        let weighed = weighed.find(|candidate| candidate.region == region);
         if weighed.is_some_and(|candidate| candidate.removed_by == Some(Removal::Forced)) {
             return Pin::Not(AffinityOutcome::YieldedToOperator);
         }
@@ -525,7 +634,8 @@ fn tier(removal: Option<Removal>) -> Option<u8> {
             | Removal::Pinned
             | Removal::Unhealthy
             | Removal::Ejected
-            | Removal::Tried,
+            | Removal::Tried
+            | Removal::Outscored,
         ) => None,
     }
 }

@@ -15,7 +15,10 @@ use meridian_wire::RequestHead;
 use super::failover::Phase;
 use super::gates::{Gate, without};
 use super::testkit::{SHIPPED, facts, head, located, order, try_compile};
-use super::{Ask, Candidate, Choice, NoRegion, RegionHealth, Removal, Role, Tried, select};
+use super::{
+    Ask, Candidate, Choice, NoRegion, RegionHealth, Removal, Role, Tried, complete, select,
+    select_all,
+};
 use crate::affinity::SessionKey;
 use crate::facts::Vouched;
 use crate::residency::{Permitted, classify, eligible};
@@ -373,12 +376,17 @@ impl Simulation {
                 draw,
             };
             let chosen = select(&self.snapshot, &self.view, &ask, &mut self.candidates);
+            let facts = (ask.permitted, &ask.facts.location);
+            let looked_at = self.candidates.clone();
+            self.candidates = complete(&self.snapshot, facts, &looked_at);
             self.check(&ask, chosen, law)?;
+            self.candidates = looked_at;
             if mix(draw, self.random).is_multiple_of(64) {
                 let mut again = Vec::new();
-                if select(&self.snapshot, &self.view, &ask, &mut again) != chosen
-                    || again != self.candidates
-                {
+                let same = select(&self.snapshot, &self.view, &ask, &mut again) == chosen
+                    && again == self.candidates;
+                let all = select_all(&self.snapshot, &self.view, &ask, &mut again);
+                if !same || all != chosen {
                     return Err("the same question had two answers".to_owned());
                 }
             }

@@ -8,7 +8,8 @@ use meridian_wire::{EndStream, HeadLimits, RequestBuilder, RequestHead, Version}
 
 use crate::affinity::SessionKey;
 use crate::regions::{
-    Affinity, Ask, Candidate, Choice, NoRegion, Removal, Terms, Tried, VersionIndex, select, terms,
+    Affinity, Ask, Candidate, Choice, NoRegion, Removal, Terms, Tried, VersionIndex, select,
+    select_all, terms,
 };
 use crate::residency::{ResidencyRefusal, classify, eligible};
 use crate::state::{
@@ -223,7 +224,10 @@ impl World {
             now: self.now,
             draw: self.session.map_or(self.draw, |key| key.0),
         };
-        let choice = select(&self.snapshot, &self.view, &ask, &mut candidates);
+        let choice = select_all(&self.snapshot, &self.view, &ask, &mut candidates);
+        let mut enough = Vec::new();
+        let by_enough = select(&self.snapshot, &self.view, &ask, &mut enough);
+        assert_eq!(by_enough, choice, "as many as needed give the same choice");
         let terms_of = |candidate| terms(&self.snapshot, &permitted, &from, candidate);
         let terms = candidates.iter().map(terms_of).collect();
         Ok(Answer {

@@ -93,6 +93,10 @@ fn by_candidate(was: &RecordedCandidate, is: &RecordedCandidate) -> Found {
     if was.region != is.region {
         return Some(("candidate".into(), was.region.clone(), is.region.clone()));
     }
+    // Nothing was seen of it; that it did not win is what the decision says.
+    if was.removed_by == Some(Removal::Outscored) {
+        return None;
+    }
     if was.score.to_bits() != is.score.to_bits() {
         let what = format!("candidate {}: score", was.region);
         return Some((what, was.score.to_string(), is.score.to_string()));

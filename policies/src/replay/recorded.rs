@@ -7,7 +7,7 @@ use meridian_wire::{Method, RequestHead, Upgrade};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::LimitVerdict;
-use crate::regions::{AffinityOutcome, Removal, Seen};
+use crate::regions::{AffinityOutcome, Removal, Seen, complete};
 use crate::residency::{DataClass, Permitted, header_class};
 use crate::{Era, HeaderBody, Receipt, Snapshot, Verdict, Vouched};
 
@@ -195,8 +195,11 @@ impl Recorded {
                 .jurisdiction
                 .map(|at| snapshot.jurisdiction_id(at).to_owned()),
             permitted: permitted.map_or_else(Vec::new, |permitted| names(snapshot, permitted)),
-            candidates: receipt
-                .candidates
+            candidates: permitted
+                .map_or_else(Vec::new, |permitted| {
+                    let facts = (permitted, &receipt.location);
+                    complete(snapshot, facts, &receipt.candidates)
+                })
                 .iter()
                 .filter_map(|candidate| {
                     Some(RecordedCandidate {

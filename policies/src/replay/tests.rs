@@ -162,12 +162,12 @@ fn the_first_difference_is_named() {
         ("decision", "forward to asia-south1")
     );
     let mut loaded = recorded.clone();
-    loaded.candidates[2].seen.load = 0.5;
+    let served = loaded.region.clone().unwrap();
+    let mut candidates = loaded.candidates.iter_mut();
+    let candidate = candidates.find(|of| of.region == served).unwrap();
+    candidate.seen.load = 0.5;
     let found = replay(&world.snapshot, &loaded).unwrap().unwrap();
-    assert_eq!(
-        found.what,
-        format!("candidate {}: score", loaded.candidates[2].region)
-    );
+    assert_eq!(found.what, format!("candidate {served}: score"));
     let mut elsewhere = recorded;
     elsewhere.location.country = Some("CN".to_owned());
     elsewhere.data_class = Some(crate::DataClass::Tier1Pii);

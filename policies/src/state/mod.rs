@@ -109,9 +109,11 @@ impl State {
         let regions = snapshot
             .regions()
             .iter()
-            .map(|region| RegionSlot {
+            .zip(&snapshot.regions.hot)
+            .map(|(region, hot)| RegionSlot {
                 state: find(&mut known.regions, &region.id, || RegionState::new(now)),
                 endpoints: region.endpoints.clone(),
+                from_edge_ms: hot.from_edge_ms,
             })
             .collect();
         let endpoints = snapshot
@@ -133,6 +135,7 @@ impl State {
             endpoints,
             ruled_until: Arc::clone(&self.ruled_until),
             alarm: Arc::clone(&self.alarm),
+            least_correction: AtomicU32::new(0f32.to_bits()),
         };
         view.refresh(snapshot, now);
         view

@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::endpoint::Health;
@@ -25,12 +26,18 @@ pub struct View {
     /// Until when some order may take other regions out than its own.
     pub(super) ruled_until: Arc<Until>,
     pub(super) alarm: Arc<Alarm>,
+    /// The largest amount by which any measured round trip is below what the
+    /// matrix says, as bits of an `f32` of at most 0. Worked out with every
+    /// measurement of this view, and on every tick.
+    pub(super) least_correction: AtomicU32,
 }
 
 #[derive(Debug)]
 pub(super) struct RegionSlot {
     pub(super) state: Arc<RegionState>,
     pub(super) endpoints: Range<u32>,
+    /// What the matrix says from the edge's own place.
+    pub(super) from_edge_ms: Option<f32>,
 }
 
 #[derive(Debug)]
@@ -84,6 +91,7 @@ impl View {
             AttemptOutcome::ClientGone => returned,
             AttemptOutcome::Success => {
                 observe(slot, region, report, now);
+                self.note_correction(slot.region, now);
                 slot.state.note_success();
                 region.note_success(now);
                 returned
@@ -167,7 +175,43 @@ impl View {
             && let Some(region) = self.region(slot.region)
         {
             region.path().observe(took, now);
+            self.note_correction(slot.region, now);
         }
+    }
+
+    /// What no measurement goes below; at most 0.
+    #[inline]
+    pub(crate) fn least_correction(&self) -> f32 {
+        f32::from_bits(self.least_correction.load(Relaxed))
+    }
+
+    fn correction(&self, region: RegionIndex, now: Tick) -> f32 {
+        let slot = self.regions.get(region.index());
+        let correction = slot.and_then(|slot| {
+            let measured = slot.state.path().round_trip_ms(now)?;
+            Some(measured - slot.from_edge_ms?)
+        });
+        correction.unwrap_or(0.0).min(0.0)
+    }
+
+    fn note_correction(&self, region: RegionIndex, now: Tick) {
+        let correction = self.correction(region, now);
+        if correction < self.least_correction() {
+            let lower = |bits| {
+                let least = f32::from_bits(bits);
+                (correction < least).then(|| correction.to_bits())
+            };
+            // Somebody else's was lower still.
+            let _ = self.least_correction.fetch_update(Relaxed, Relaxed, lower);
+        }
+    }
+
+    fn note_corrections(&self, now: Tick) {
+        let regions = (0u16..).map(RegionIndex).take(self.regions.len());
+        let least = regions
+            .map(|at| self.correction(at, now))
+            .fold(0.0, f32::min);
+        self.least_correction.store(least.to_bits(), Relaxed);
     }
 
     /// Whether an endpoint is to be checked now. Says so once an interval: the
@@ -212,6 +256,7 @@ impl View {
                 }));
             }
         }
+        self.note_corrections(now);
         self.alarm.set(failed);
         events.extend(self.alarm.news().map(StateEvent::Alarm));
         events
@@ -282,6 +327,7 @@ impl View {
 
     /// Works out anew what is derived from endpoints, for all regions.
     pub(super) fn refresh(&self, snapshot: &Snapshot, now: Tick) {
+        self.note_corrections(now);
         for index in (0u16..).map(RegionIndex).take(self.regions.len()) {
             self.report_load(index);
             self.refresh_region(index, now);

@@ -56,7 +56,8 @@ impl Weighing<'_> {
             | Removal::Recovering
             | Removal::Headroom
             | Removal::Full
-            | Removal::Weight => None,
+            | Removal::Weight
+            | Removal::Outscored => None,
         }
     }
 

@@ -74,7 +74,8 @@ fn is_allowed(candidate: &Candidate) -> bool {
             | Removal::Recovering
             | Removal::Headroom
             | Removal::Full
-            | Removal::Weight,
+            | Removal::Weight
+            | Removal::Outscored,
         ) => true,
     }
 }
@@ -98,7 +99,8 @@ fn is_willing(candidate: &Candidate) -> bool {
             | Removal::Tried
             | Removal::Failed
             | Removal::Headroom
-            | Removal::Full,
+            | Removal::Full
+            | Removal::Outscored,
         ) => false,
     }
 }

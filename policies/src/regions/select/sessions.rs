@@ -96,7 +96,8 @@ fn is_home(candidate: &Candidate) -> bool {
             | Removal::RouteConstraint
             | Removal::NoEndpoints
             | Removal::Standby
-            | Removal::Weight,
+            | Removal::Weight
+            | Removal::Outscored,
         ) => false,
     }
 }
@@ -118,7 +119,8 @@ fn yielded(removal: Option<Removal>) -> AffinityOutcome {
             | Removal::Standby
             | Removal::Degraded
             | Removal::Recovering
-            | Removal::Weight,
+            | Removal::Weight
+            | Removal::Outscored,
         ) => AffinityOutcome::YieldedToHealth,
     }
 }

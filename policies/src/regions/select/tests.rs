@@ -1,7 +1,10 @@
 use std::time::Duration;
 
-use crate::regions::testkit::{World, compile, located_at, shipped};
-use crate::regions::{Affinity, AffinityOutcome, NoRegion, Removal, endpoint_tag};
+use crate::regions::testkit::{World, compile, facts, head, located, located_at, shipped};
+use crate::regions::{
+    Affinity, AffinityOutcome, Ask, Candidate, NoRegion, Removal, complete, endpoint_tag, select,
+};
+use crate::residency::{classify, eligible};
 use crate::state::{
     AlarmEvent, AttemptOutcome, OverrideAction, ProbeFailure, ProbeOutcome, StateEvent,
 };
@@ -650,4 +653,57 @@ fn a_full_region_serves_only_what_no_region_with_headroom_can() {
         let removal = world.removal("DE", "europe-west1");
         assert_eq!(removal, Some(Removal::Full));
     }
+}
+
+#[test]
+fn far_regions_are_not_looked_at_while_a_near_one_is_better_than_any_could_be() {
+    let world = World::new(shipped());
+    let looked_at = |country: &str| {
+        let head = head("GET", "/v3/echo", &[]);
+        let facts = facts(&head, located(country));
+        let (route, compiled) = world.snapshot.route(&head).unwrap();
+        let classified = classify(&world.snapshot, compiled, &facts);
+        let permitted = eligible(&world.snapshot, compiled, &facts, classified).unwrap();
+        let ask = Ask {
+            facts: &facts,
+            permitted: &permitted,
+            route,
+            tried: &world.tried,
+            affinity: None,
+            session: None,
+            version: None,
+            now: world.now,
+            draw: 1,
+        };
+        let mut candidates = Vec::new();
+        select(&world.snapshot, &world.view, &ask, &mut candidates).unwrap();
+        let all = complete(&world.snapshot, (&permitted, &facts.location), &candidates);
+        assert_eq!(all.len(), 11, "the receipt names them all the same");
+        let outscored = |of: &&Candidate| of.removed_by == Some(Removal::Outscored);
+        assert_eq!(all.iter().filter(outscored).count(), 11 - candidates.len());
+        candidates.len()
+    };
+    assert!(looked_at("DE") < 5, "{}", looked_at("DE"));
+    // A measurement far below the matrix may hide anywhere.
+    let far = world.endpoint("asia-northeast1", 0);
+    let mut now = world.now;
+    for _ in 0..2 {
+        for _ in 0..20 {
+            world
+                .view
+                .record_round_trip(far, Duration::from_millis(1), now);
+        }
+        now = now + Duration::from_secs(10);
+    }
+    assert!(looked_at("DE") >= 9, "{}", looked_at("DE"));
+}
+
+#[test]
+fn brackets_that_reward_distance_are_obeyed() {
+    let text = THREE.replace(
+        "scoring: {",
+        "scoring: { weights: { latency: 1, load: 0, compliance: 0 }, beyond: 100, \
+         latency_brackets: [{ below_ms: 120, score: 10 }],",
+    );
+    assert_eq!(World::new(compile(&text)).serves("DE"), "asia-southeast1");
 }
