@@ -224,7 +224,7 @@ fn decisions(criterion: &mut Criterion) {
     group
         .sample_size(50)
         .measurement_time(Duration::from_secs(3));
-    for regions in [3, 11, 300] {
+    for regions in [3, 11, 200, 300] {
         let rig = Rig::new(regions);
         for (name, location) in &cases {
             let mut receipt = Receipt::new();
@@ -251,7 +251,7 @@ fn choices(criterion: &mut Criterion) {
     group
         .sample_size(50)
         .measurement_time(Duration::from_secs(3));
-    for regions in [3, 11, 300] {
+    for regions in [3, 11, 200, 300] {
         let rig = Rig::new(regions);
         let (index, route) = rig.snapshot.route(&head).unwrap();
         let classified = classify(&rig.snapshot, route, &facts);

@@ -6,18 +6,22 @@
 //! ```
 //!
 //! Run it with two counts: the difference by the difference of the counts is
-//! the price of one, with the shipped policies. Parts: `select` and
-//! `select-point` (a client of whom a country or a point is known),
+//! the price of one, with the shipped policies; a third argument is the number of
+//! regions (3 and more; 11 are shipped, further ones are spread over the globe).
+//! Parts: `select` and
+//! `select-point` (a client of whom a country or a point is known), `select-all`
+//! (every region weighed, as explanations do),
 //! `obligations`, `rate-limit` (the field's text), `limit` (the counter).
 
 use std::env;
+use std::fmt::Write as _;
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use meridian_geo::{Certainty, Country, Location, Point, Source, UnknownReason};
 use meridian_policies::limits::{self, LimitState, LimitVerdict};
-use meridian_policies::regions::{Ask, Candidate, Tried, select};
+use meridian_policies::regions::{Ask, Candidate, Choice, NoRegion, Tried, select, select_all};
 use meridian_policies::residency::{Permitted, classify, eligible};
 use meridian_policies::{
     AttemptOutcome, AttemptReport, Claims, ClientSource, EdgePlace, EndpointIndex, Facts,
@@ -47,7 +51,8 @@ fn main() -> Result<(), Failure> {
         .next()
         .and_then(|count| count.parse().ok())
         .unwrap_or(10_000);
-    let snapshot = policies()?;
+    let regions = arguments.next().and_then(|count| count.parse().ok());
+    let snapshot = policies(regions.unwrap_or(11))?;
     let head = head().ok_or("a head that cannot be built")?;
     let point = if part == "select-point" {
         Point::new(52.5, 13.4)
@@ -70,11 +75,12 @@ fn main() -> Result<(), Failure> {
     };
     for number in 0..count {
         match part.as_str() {
-            "select" | "select-point" => rig.select(number),
+            "select" | "select-point" => rig.select(number, select),
+            "select-all" => rig.select(number, select_all),
             "obligations" => rig.obligations(),
             "rate-limit" => rig.rate_limit(number),
             "limit" => drop(black_box(rig.limit(number))),
-            _ => return Err("select, select-point, obligations, rate-limit or limit?"),
+            _ => return Err("select, select-point, select-all, obligations, rate-limit or limit?"),
         }
     }
     Ok(())
@@ -91,6 +97,9 @@ struct Rig<'a> {
     out: Vec<u8>,
 }
 
+/// [`select`] or [`select_all`].
+type Choose = fn(&Snapshot, &View, &Ask<'_>, &mut Vec<Candidate>) -> Result<Choice, NoRegion>;
+
 /// 20,000 requests a second.
 fn at(number: u64) -> Tick {
     Tick(1 + number * 50_000)
@@ -98,7 +107,7 @@ fn at(number: u64) -> Tick {
 
 impl Rig<'_> {
     /// One in 32 is reported, so that load and latencies are known.
-    fn select(&mut self, number: u64) {
+    fn select(&mut self, number: u64, choose: Choose) {
         let now = at(number);
         let ask = Ask {
             facts: &self.facts,
@@ -111,7 +120,7 @@ impl Rig<'_> {
             now,
             draw: number,
         };
-        let choice = select(
+        let choice = choose(
             self.snapshot,
             &self.view,
             black_box(&ask),
@@ -165,12 +174,39 @@ impl Rig<'_> {
     }
 }
 
-fn policies() -> Result<Snapshot, Failure> {
-    let file = |text: &&str| SourceFile {
-        path: "policies.yaml".to_owned(),
-        text: (*text).to_owned(),
+/// The shipped regions, fewer, or more of them.
+fn regions(shipped: &str, count: usize) -> String {
+    let mut blocks = shipped.split("\n  - id: ");
+    let mut text = blocks.next().unwrap_or_default().to_owned();
+    for at in 0..count {
+        if let Some(block) = blocks.next() {
+            let _ = write!(text, "\n  - id: {block}");
+            continue;
+        }
+        let (lat, lon) = (at % 120, at * 7 % 360);
+        let _ = write!(
+            text,
+            "\n  - {{ id: extra-{at}, capacity: 1000, endpoints: ['http://extra-{at}:80'], \
+             location: {{ country: DE, lat: {}, lon: {} }} }}",
+            lat.cast_signed() - 60,
+            lon.cast_signed() - 180,
+        );
+    }
+    text.push('\n');
+    text
+}
+
+fn policies(count: usize) -> Result<Snapshot, Failure> {
+    let file = |(at, text): (usize, &&str)| SourceFile {
+        path: format!("{at}.yaml"),
+        text: match at {
+            0 => regions(text, count),
+            // Rows of regions that are not there would be faults.
+            1 if count < 11 => String::new(),
+            _ => (*text).to_owned(),
+        },
     };
-    let files: Vec<SourceFile> = SHIPPED.iter().map(file).collect();
+    let files: Vec<SourceFile> = SHIPPED.iter().enumerate().map(file).collect();
     let place = EdgePlace {
         region: "us-central1",
     };
