@@ -63,6 +63,7 @@ macro_rules! clients {
 clients! {
     requests_arrive_as_they_were_sent
     fields_of_any_text_arrive_both_ways
+    a_websocket_is_carried_until_both_sides_have_closed
     answers_without_a_body_have_none
     interim_answers_and_trailers_are_passed_on
     ten_megabytes_go_up_and_down_at_once

@@ -1,6 +1,7 @@
 """A backend that the tests look into: HTTP/1.1, one task a connection."""
 
 import asyncio
+import base64
 import hashlib
 import json
 from urllib.parse import parse_qs, urlsplit
@@ -183,6 +184,26 @@ class Backend:
         await writer.drain()
         return True
 
+    async def do_ws(self, call, query, reader, writer):
+        """Echoes frames until a Close, which it answers."""
+        secret = call.field("sec-websocket-key").encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+        accept = base64.b64encode(hashlib.sha1(secret).digest()).decode()
+        head = f"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: {accept}\r\n\r\n"
+        writer.write(head.encode())
+        opcode = None
+        while opcode != 8:
+            first, second = await reader.readexactly(2)
+            opcode, length = first & 15, second & 127
+            if length >= 126:
+                length = int.from_bytes(await reader.readexactly(2 if length == 126 else 8), "big")
+            mask = await reader.readexactly(4)
+            masked = await reader.readexactly(length)
+            payload = bytes(byte ^ mask[at % 4] for at, byte in enumerate(masked))
+            call.body += length
+            writer.write(websocket_frame(first, payload))
+            await writer.drain()
+        return False
+
     async def do_trailers(self, call, query, reader, writer):
         writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n")
         writer.write(b"3\r\nabc\r\n0\r\nx-sum: 42\r\n\r\n")
@@ -222,6 +243,15 @@ class Backend:
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n" + b"x" * 500)
         await writer.drain()
         return False
+
+
+def websocket_frame(first, payload):
+    size = len(payload)
+    if size < 126:
+        return bytes([first, size]) + payload
+    if size < 65536:
+        return bytes([first, 126]) + size.to_bytes(2, "big") + payload
+    return bytes([first, 127]) + size.to_bytes(8, "big") + payload
 
 
 def pattern(at, size):

@@ -11,8 +11,8 @@ import time
 
 import niquests
 from aioquic.quic.logger import QuicLogger
-from backend import pattern
-from client import Raw, client, configuration, head, tls
+from backend import pattern, websocket_frame
+from client import Raw, client, configuration, frame, head, tls
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from edge import Edge
@@ -70,6 +70,39 @@ async def fields_of_any_text_arrive_both_ways():
             stream = await http.end(number)
             came = [field for field in stream.heads[0] if field[0].startswith(b"x-m-")]
             same("fields", came, sent)
+
+
+async def a_websocket_is_carried_until_both_sides_have_closed():
+    ask = [(b":method", b"CONNECT"), (b":protocol", b"websocket")] + GET[1:]
+    ask += [(b"sec-websocket-version", b"13"), (b"origin", b"https://localhost")]
+    mask = bytes(4)
+    async with Edge() as edge, client(edge, Raw) as raw:
+        raw.open_control()
+        number = raw.open(head(ask[:2] + [(b":path", b"/ws")] + ask[2:]))
+        stream = raw.stream(number)
+        await raw.until(stream, lambda s: s.heads or s.reset is not None)
+        same("opened", stream.status, 200)
+        assert "sec-websocket-accept" not in dict(stream.heads[0]), stream.heads
+        expected = b""
+        for size in (0, 1, 125, 126, 1_000, 70_000):
+            payload = pattern(size, size)
+            sent = bytearray(websocket_frame(0x82, payload))
+            sent[1] |= 0x80
+            at = len(sent) - size
+            sent[at:at] = mask
+            # In two DATA frames, cut within the frame's head.
+            raw.more(number, frame(0, bytes(sent[:1])) + frame(0, bytes(sent[1:])))
+            expected += websocket_frame(0x82, payload)
+            await raw.until(stream, lambda s: len(s.data) >= len(expected))
+            same("echo", bytes(stream.data), expected)
+        raw.more(number, frame(0, b"\x88\x82" + mask + b"\x03\xe8"), True)
+        stream = await raw.end(number)
+        same("close", bytes(stream.data), expected + b"\x88\x02\x03\xe8")
+        same("ended", (stream.ended, stream.reset), (True, None))
+        denied = await raw.end(raw.open(head(ask[:2] + [(b":path", b"/deny")] + ask[2:])))
+        same("denied", denied.status, 403)
+        call = await edge.backend.call("/ws")
+        same("method", call.method, "GET")
 
 
 async def answers_without_a_body_have_none():
