@@ -215,15 +215,15 @@ fn crc32c(bytes: impl Iterator<Item = u8>) -> u32 {
 fn line(bytes: &[u8]) -> Result<Progress, Refused> {
     let seen = bytes.get(..LINE_MAX).unwrap_or(bytes);
     let Some(end) = seen.iter().position(|byte| *byte == b'\n') else {
-        if seen.len() == LINE_MAX {
-            return Err(Refused::TooLong);
-        }
         // A CR stands right before the LF or nowhere.
         let missing = match seen.iter().position(|byte| *byte == b'\r') {
             None => 2,
             Some(place) if place + 1 == seen.len() => 1,
             Some(_) => return Err(Refused::Line),
         };
+        if seen.len() == LINE_MAX {
+            return Err(Refused::TooLong);
+        }
         return Ok(Progress::Needs(missing.min(LINE_MAX - seen.len())));
     };
     let text = seen

@@ -80,6 +80,8 @@ pub struct Pace {
     wait: Wait,
     uploaded: u64,
     upload_paused: Duration,
+    /// When the client last sent something of its body, or was asked again.
+    heard: Tick,
 }
 
 impl Pace {
@@ -93,6 +95,7 @@ impl Pace {
             wait: Wait::Client,
             uploaded: 0,
             upload_paused: Duration::ZERO,
+            heard: now,
         }
     }
 
@@ -106,6 +109,10 @@ impl Pace {
         if self.wait != Wait::Client && wait == Wait::Client {
             // The client was not asked for anything meanwhile.
             self.upload_paused += now.saturating_sub(self.progress);
+            self.heard = now;
+        }
+        if uploaded != self.uploaded {
+            self.heard = now;
         }
         if moved != self.moved || wait != self.wait {
             self.progress = now;
@@ -143,14 +150,17 @@ impl Pace {
         (now >= due).then_some(late)
     }
 
-    /// When the bytes that came so far are too few; never without a rate.
+    /// When the bytes that came so far are too few, or the last of them came
+    /// too long ago: a fast beginning does not pay for silence. Never without a
+    /// rate.
     fn slow_at(&self) -> Option<Tick> {
         let earned = self
             .uploaded
             .saturating_mul(1_000)
             .checked_div(self.bounds.body_rate)?;
         let patience = self.bounds.body_grace + self.upload_paused + Duration::from_millis(earned);
-        Some(self.began + patience)
+        let silence = self.bounds.stall.max(self.bounds.body_grace);
+        Some((self.began + patience).min(self.heard + silence))
     }
 }
 
@@ -184,6 +194,16 @@ mod tests {
         );
         assert_eq!(pace.late(Tick(12 * SECOND - 1)), None);
         assert_eq!(pace.late(Tick(12 * SECOND)), Some(Late::BodyRate));
+    }
+
+    #[test]
+    fn a_fast_beginning_does_not_pay_for_silence() {
+        let mut pace = Pace::new(bounds(), Tick(0));
+        let due = pace.waits(Wait::Client, 10 << 20, 10 << 20, Tick(SECOND));
+        assert_eq!(due, Some(Tick(61 * SECOND)));
+        let due = pace.waits(Wait::Client, 11 << 20, 11 << 20, Tick(31 * SECOND));
+        assert_eq!(due, Some(Tick(91 * SECOND)));
+        assert_eq!(pace.late(Tick(91 * SECOND)), Some(Late::BodyRate));
     }
 
     #[test]

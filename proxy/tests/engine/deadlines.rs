@@ -131,6 +131,21 @@ fn a_body_below_the_least_rate_is_408_and_the_end() {
 }
 
 #[test]
+fn a_body_that_began_fast_and_stops_is_408_and_the_end() {
+    let upstream = silent();
+    let edge = short(&upstream, "body_grace: 200ms, body_rate: 1, idle: 500ms");
+    let mut client = edge.plain();
+    let start = Instant::now();
+    // Paid for by the rate: a day.
+    client.send("PUT / HTTP/1.1\r\nHost: edge\r\nContent-Length: 1000000\r\n\r\n");
+    client.send(vec![b'x'; 100_000]);
+    assert_eq!(client.answer().status, 408);
+    assert!(start.elapsed() < SOON);
+    client.rest();
+    edge.until_closed("body-timeout");
+}
+
+#[test]
 fn a_slow_body_over_h2_ends_its_stream_alone() {
     let upstream = Upstream::start(|call| {
         let Some(head) = call.head() else { return };
