@@ -144,6 +144,7 @@ fn facts(head: &RequestHead, location: Location, request: u32) -> Facts<'_> {
         location,
         mcp: None,
         claims: Claims::default(),
+        certificate: None,
     }
 }
 

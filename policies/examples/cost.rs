@@ -238,5 +238,6 @@ fn facts(head: &RequestHead, point: Option<Point>) -> Facts<'_> {
         },
         mcp: None,
         claims: Claims::default(),
+        certificate: None,
     }
 }

@@ -10,6 +10,7 @@ use meridian_geo::Location;
 use meridian_wire::RequestHead;
 use serde::{Deserialize, Serialize};
 
+use crate::access::ClientCertificate;
 use crate::residency::DataClass;
 
 /// One request's facts.
@@ -29,6 +30,8 @@ pub struct Facts<'a> {
     pub mcp: Option<McpFacts<'a>>,
     /// What a verified token or a trusted hop says. Empty by default.
     pub claims: Claims<'a>,
+    /// The verified certificate of the connection's other end.
+    pub certificate: Option<&'a ClientCertificate>,
 }
 
 /// Who named the client's address.

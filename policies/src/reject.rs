@@ -11,6 +11,8 @@ pub enum RejectReason {
     Malformed,
     /// No route matches.
     NoRoute,
+    /// The connection was opened for another host.
+    Misdirected,
     /// The route does not take this method.
     MethodNotAllowed,
     /// An `Origin` that the MCP endpoint does not serve.
@@ -51,9 +53,10 @@ pub enum RejectReason {
 
 impl RejectReason {
     /// Every reason.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Malformed,
         Self::NoRoute,
+        Self::Misdirected,
         Self::MethodNotAllowed,
         Self::OriginNotAllowed,
         Self::Unauthorized,
@@ -83,6 +86,7 @@ impl RejectReason {
             Self::NoRoute => 404,
             Self::MethodNotAllowed => 405,
             Self::RequestTimeout => 408,
+            Self::Misdirected => 421,
             Self::BodyTooLarge => 413,
             Self::RateLimited | Self::Banned => 429,
             Self::Residency => 451,
@@ -100,6 +104,7 @@ impl RejectReason {
         match self {
             Self::Malformed => "malformed",
             Self::NoRoute => "no-route",
+            Self::Misdirected => "misdirected",
             Self::MethodNotAllowed => "method-not-allowed",
             Self::OriginNotAllowed => "origin-not-allowed",
             Self::Unauthorized => "unauthorized",
@@ -126,6 +131,7 @@ impl RejectReason {
         match self {
             Self::Malformed => "The request is malformed",
             Self::NoRoute => "No route matches",
+            Self::Misdirected => "The connection was opened for another host",
             Self::MethodNotAllowed => "The route does not take this method",
             Self::OriginNotAllowed => "The origin is not allowed",
             Self::Unauthorized => "Credentials are missing or not valid",

@@ -165,5 +165,6 @@ pub(crate) fn facts<'a>(head: &'a RequestHead, country: &str) -> Facts<'a> {
         },
         mcp: None,
         claims: Claims::default(),
+        certificate: None,
     }
 }

@@ -72,11 +72,7 @@ pub fn run(
     for (number, bound) in sockets.listeners.into_iter().enumerate() {
         let Bound { listener, tcp, udp } = bound;
         let mut context = ListenerContext::new(edge, number);
-        let tls = edge
-            .tls
-            .listener(number)
-            .and_then(|tls| tls.quic_server_config());
-        if let (Some(udp), Some(tls)) = (udp, tls) {
+        if let (Some(udp), Some(tls)) = (udp, edge.tls.listener(number)) {
             context.advertise(listener.h3_port.unwrap_or(udp.port()));
             quic.push(lineage.listener(udp, tls, &edge.settings)?);
         }

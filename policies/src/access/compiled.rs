@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
+use super::certificate::CertificatePattern;
 use super::raw::RawVerdict;
 use super::raw::{RawAccess, RawAddresses, RawConditions, RawConnectionRule, RawRequestRule};
 use super::{AccessRule, DEFAULT_RULE};
@@ -57,6 +58,7 @@ struct Conditions {
     hosts: Option<Vec<HostPattern>>,
     paths: Option<Vec<PathPattern>>,
     headers: Vec<(String, HeaderPattern)>,
+    certificate: Option<Vec<CertificatePattern>>,
 }
 
 #[derive(Debug)]
@@ -108,10 +110,13 @@ impl CompiledAccess {
         }
     }
 
-    /// Whether a rule looks at a field of the request.
+    /// Whether a rule looks at what no record holds: a field of the request, or
+    /// a client's certificate.
     pub(crate) fn reads_fields(&self) -> bool {
         let rules = &mut self.requests.iter();
-        rules.any(|rule| !rule.conditions.headers.is_empty())
+        rules.any(|rule| {
+            !rule.conditions.headers.is_empty() || rule.conditions.certificate.is_some()
+        })
     }
 
     pub(super) fn rule_id(&self, rule: AccessRule) -> &str {
@@ -163,6 +168,11 @@ impl Conditions {
                 .headers
                 .iter()
                 .all(|(name, pattern)| pattern.holds(facts, name))
+            && self.certificate.as_ref().is_none_or(|patterns| {
+                facts
+                    .certificate
+                    .is_some_and(|shown| patterns.iter().any(|p| p.matches(shown)))
+            })
     }
 }
 
@@ -176,6 +186,7 @@ impl Conditions {
             "hosts": self.hosts.as_ref().map(|h| h.iter().map(ToString::to_string).collect::<Vec<_>>()),
             "paths": self.paths.as_ref().map(|p| p.iter().map(ToString::to_string).collect::<Vec<_>>()),
             "headers": self.headers.iter().map(redacted).collect::<serde_json::Map<_, _>>(),
+            "client_certificates": self.certificate.as_ref().map(Vec::len),
         })
     }
 }
@@ -324,6 +335,12 @@ fn conditions(raw: &RawConditions, ctx: &mut CompileContext<'_>) -> Conditions {
             .iter()
             .filter_map(|(name, value)| Some((field_name(name, ctx)?, header_pattern(value))))
             .collect(),
+        certificate: raw.client_certificate.as_ref().map(|patterns| {
+            patterns
+                .iter()
+                .filter_map(|pattern| CertificatePattern::compile(pattern, ctx))
+                .collect()
+        }),
     }
 }
 

@@ -4,11 +4,13 @@
 //! cost one binary search each. Refuses: nothing by default; a `default: deny`
 //! turns that round.
 
+mod certificate;
 mod compiled;
 mod raw;
 
 use std::net::IpAddr;
 
+pub use certificate::ClientCertificate;
 pub(crate) use compiled::{CompiledAccess, compile};
 pub(crate) use raw::RawAccess;
 

@@ -53,4 +53,5 @@ pub(super) struct RawConditions {
     pub(super) hosts: Option<Vec<Spanned<String>>>,
     pub(super) paths: Option<Vec<Spanned<String>>>,
     pub(super) headers: Option<Pairs<String, Spanned<String>>>,
+    pub(super) client_certificate: Option<Vec<Spanned<String>>>,
 }

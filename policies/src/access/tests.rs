@@ -196,3 +196,42 @@ fn faults_of_access_have_their_places() {
         ]
     );
 }
+
+#[test]
+fn a_rule_may_ask_for_a_clients_certificate() {
+    let snapshot = snapshot(
+        "access:
+  default: deny
+  requests:
+    - allow: { id: mesh, client_certificate: [spiffe://example/ns/a/*], paths: [/a*] }
+    - allow: { id: any, client_certificate: ['*'], paths: [/b] }
+",
+    );
+    let certificate = |uri: &str| ClientCertificate {
+        uris: vec![uri.to_owned()],
+        hosts: Vec::new(),
+        fingerprint: [0; 32],
+    };
+    let (a, b) = (
+        certificate("spiffe://example/ns/a/x"),
+        certificate("spiffe://example/ns/b/x"),
+    );
+    for (request, certificate, allowed) in [
+        ("GET /a", Some(&a), true),
+        ("GET /a", Some(&b), false),
+        ("GET /a", None, false),
+        ("GET /b", Some(&b), true),
+        ("GET /b", None, false),
+    ] {
+        // Who merely says so is not believed.
+        let head = head(request, &[("client-cert", ":c3BpZmZl:")]);
+        let facts = Facts {
+            certificate,
+            ..facts(&head, "DE")
+        };
+        assert_eq!(check(&snapshot, &facts).is_ok(), allowed, "{request}");
+    }
+    let found =
+        faults("access: { requests: [deny: { id: a, client_certificate: ['spiffe://e*'] }] }\n");
+    assert!(brief(&found[0]).contains("not a pattern for certificates"));
+}

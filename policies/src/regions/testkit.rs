@@ -135,6 +135,7 @@ pub(crate) fn facts(head: &RequestHead, location: Location) -> Facts<'_> {
         location,
         mcp: None,
         claims: Claims::default(),
+        certificate: None,
     }
 }
 

@@ -76,7 +76,7 @@ impl Unchecked {
             Self::NoRequest => "no request was recorded",
             Self::RefusedElsewhere => "refused by what is not recorded (WAF, limit, size, origin)",
             Self::Undecided => "it ended before it was decided",
-            Self::FieldRule => "an access rule on a field decides",
+            Self::FieldRule => "an access rule on a field or a certificate decides",
         }
     }
 }
@@ -208,6 +208,7 @@ fn facts<'a>(
             purpose: None,
             class: request.claims.class,
         },
+        certificate: None,
     }
 }
 

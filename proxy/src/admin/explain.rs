@@ -94,6 +94,7 @@ pub(crate) fn ask(
             safeguards: question.safeguards.then_some(Vouched::Token),
             ..Claims::default()
         },
+        certificate: None,
     };
     Ok(explain(
         &generation.snapshot,

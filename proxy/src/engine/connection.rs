@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use h2::Reason;
 use h2::server::{Builder, SendResponse};
+use meridian_policies::access::ClientCertificate;
 use meridian_policies::{Tick, Trust};
 use meridian_wire::EndStream;
 use tokio::io::AsyncWrite as _;
@@ -26,6 +27,7 @@ use super::io::Io;
 use super::scratch::Scratch;
 use crate::edge::Edge;
 use crate::pipeline::extra;
+use crate::server::tls::ConnectionTls;
 use crate::settings::Settings;
 use crate::telemetry::{CloseReason, Protocol, Transport};
 
@@ -62,6 +64,7 @@ pub struct ConnectionInfo {
     pub protocol: Protocol,
     /// `Alt-Svc` of its answers, where HTTP/3 is spoken too.
     pub alt_svc: Option<Arc<str>>,
+    tls: Option<Arc<ConnectionTls>>,
     peer_text: Vec<u8>,
 }
 
@@ -76,8 +79,38 @@ impl ConnectionInfo {
             transport,
             protocol,
             alt_svc: None,
+            tls: None,
             peer_text,
         }
+    }
+
+    /// The same with what TLS says of the client.
+    #[must_use]
+    pub fn with_tls(mut self, tls: Option<Arc<ConnectionTls>>) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// The same connection from another address.
+    #[must_use]
+    pub fn moved(&self, peer: SocketAddr, trust: Trust) -> Self {
+        let info = Self::new(peer, trust, self.transport, self.protocol);
+        info.with_tls(self.tls.clone())
+    }
+
+    /// Whether a request for `host` may come over this connection.
+    pub fn covers(&self, host: &str) -> bool {
+        self.tls.as_ref().is_none_or(|tls| tls.covers(host))
+    }
+
+    /// The client's verified certificate.
+    pub fn certificate(&self) -> Option<&ClientCertificate> {
+        self.tls.as_ref()?.certificate()
+    }
+
+    /// The value of `Client-Cert` (RFC 9440).
+    pub fn client_cert(&self) -> Option<&[u8]> {
+        self.tls.as_ref()?.client_cert()
     }
 
     /// The peer's address as text.

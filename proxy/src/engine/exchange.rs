@@ -210,6 +210,10 @@ impl<'a> Exchange<'a, '_> {
         let generation = self.generation;
         let facts = self.facts(head);
         let mut findings = Findings::default();
+        if !self.place.info.covers(head.host()) {
+            self.record.strayed(&facts, &findings);
+            return self.refuse(down, head, Told::to(&misdirected())).await;
+        }
         let Some(route) = generation.snapshot.route(head) else {
             let question = self.question((RouteIndex(u16::MAX), admit::stray()));
             let refusal = admit::enter_stray(&question, &facts, &mut findings);
@@ -271,7 +275,10 @@ impl<'a> Exchange<'a, '_> {
     }
 
     /// What connection, head and geo data say.
-    fn facts<'h>(&mut self, head: &'h RequestHead) -> Facts<'h> {
+    fn facts<'h>(&mut self, head: &'h RequestHead) -> Facts<'h>
+    where
+        'a: 'h,
+    {
         let info = self.place.info;
         let hops = &self.place.edge.settings.trusted_hops;
         let (address, source) = client(info.peer.ip(), info.trust, hops, head);
@@ -285,6 +292,7 @@ impl<'a> Exchange<'a, '_> {
             location,
             mcp: None,
             claims: meridian_policies::Claims::default(),
+            certificate: info.certificate(),
         }
     }
 
@@ -567,6 +575,15 @@ impl<'a> Exchange<'a, '_> {
             Persistence::KeepAlive
         }
     }
+}
+
+/// The host asks more, or something else, of a client's certificate than the
+/// one that the connection was opened for.
+#[cold]
+fn misdirected() -> Refusal {
+    let detail = "open a connection of its own for this host: it has rules of its own about \
+                  client certificates";
+    Refusal::new(RejectReason::Misdirected, detail)
 }
 
 /// A request that its head has let in.

@@ -93,6 +93,10 @@ pub fn add(
             snapshot.write_obligations(&admitted.permitted, choice.region(), text);
         });
     }
+    // A certificate of the connection's own speaks louder than a hop.
+    if let Some(field) = info.client_cert().or_else(|| hop(Known::ClientCert)) {
+        extra.push("client-cert", field);
+    }
     if let Some(session) = admitted.session {
         extra.push("mcp-session-id", session);
     }

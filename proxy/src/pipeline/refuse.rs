@@ -134,7 +134,8 @@ fn error(reason: RejectReason) -> &'static str {
             "http_request_error"
         }
         RejectReason::NoRoute => "destination_not_found",
-        RejectReason::MethodNotAllowed
+        RejectReason::Misdirected
+        | RejectReason::MethodNotAllowed
         | RejectReason::OriginNotAllowed
         | RejectReason::Unauthorized
         | RejectReason::AccessDenied

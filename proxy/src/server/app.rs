@@ -22,7 +22,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::accept::Accepted;
 use super::carried;
-use super::tls::ListenerTls;
+use super::tls::{ConnectionTls, ListenerTls, Unusable};
 use crate::edge::Edge;
 use crate::engine::connection::{ConnectionInfo, serve_h1, serve_h2, trust};
 use crate::engine::io::Io;
@@ -97,14 +97,22 @@ impl App {
         }
         drop(generation);
         let trust = trust(&self.edge, peer.ip());
-        let Some((io, protocol)) = self.secure(session).await else {
+        if self.listener.tls.is_some()
+            && !self.edge.tls.admits(key(peer.ip()), self.edge.clock.tick())
+        {
+            return self
+                .edge
+                .telemetry
+                .connection_closed(CloseReason::HandshakeRate);
+        }
+        let Some(Secured { io, protocol, tls }) = self.secure(session).await else {
             return;
         };
         let transport = match io {
             Io::Tls(_) => Transport::Tls,
             Io::Tcp(_) => Transport::Plain,
         };
-        let mut info = ConnectionInfo::new(peer, trust, transport, protocol);
+        let mut info = ConnectionInfo::new(peer, trust, transport, protocol).with_tls(tls);
         info.alt_svc.clone_from(&self.listener.alt_svc);
         let reason = match protocol {
             Protocol::H2 => serve_h2(&self.edge, Arc::new(info), io).await,
@@ -135,31 +143,46 @@ impl App {
     }
 
     /// TLS where the listener asks for it, within its deadline.
-    async fn secure(&self, session: TcpStream) -> Option<(Io, Protocol)> {
+    async fn secure(&self, session: TcpStream) -> Option<Secured> {
         let Some(tls) = &self.listener.tls else {
-            return Some((Io::Tcp(session), Protocol::H1));
+            return Some(Secured {
+                io: Io::Tcp(session),
+                protocol: Protocol::H1,
+                tls: None,
+            });
         };
         let handshake = Box::pin(tokio::time::timeout(
             self.listener.handshake,
             handshake(tls, session),
         ));
-        let failure = match handshake.await {
-            Ok(Ok(stream)) => {
-                let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                return match (h2, self.listener.protocols.h1) {
-                    (true, _) => Some((Io::Tls(Box::new(stream)), Protocol::H2)),
-                    (false, Switch::On) => Some((Io::Tls(Box::new(stream)), Protocol::H1)),
-                    (false, Switch::Off) => {
-                        self.failed(HandshakeFailure::NoAgreement);
-                        None
-                    }
-                };
-            }
-            Ok(Err(error)) => classify(&error),
-            Err(_) => HandshakeFailure::TimedOut,
+        let done = match handshake.await {
+            Ok(Ok(stream)) => self.agreed(tls, stream),
+            Ok(Err(error)) => Err(classify(&error)),
+            Err(_) => Err(HandshakeFailure::TimedOut),
         };
-        self.failed(failure);
-        None
+        done.map_err(|failure| self.failed(failure)).ok()
+    }
+
+    /// What the handshake has brought.
+    fn agreed(
+        &self,
+        tls: &Arc<ListenerTls>,
+        stream: TlsStream<TcpStream>,
+    ) -> Result<Secured, HandshakeFailure> {
+        let session = stream.get_ref().1;
+        let protocol = match (session.alpn_protocol(), self.listener.protocols.h1) {
+            (Some(b"h2"), _) => Protocol::H2,
+            (_, Switch::On) => Protocol::H1,
+            (_, Switch::Off) => return Err(HandshakeFailure::NoAgreement),
+        };
+        let kept = tls
+            .connection(session.server_name(), session.peer_certificates())
+            .map_err(|Unusable| HandshakeFailure::ClientCertificate)?;
+        Ok(Secured {
+            io: Io::Tls(Box::new(stream)),
+            protocol,
+            tls: kept,
+        })
     }
 
     fn failed(&self, failure: HandshakeFailure) {
@@ -180,6 +203,13 @@ impl ServerApp for App {
         self.serve(session).await;
         None
     }
+}
+
+/// A connection on which HTTP may begin.
+struct Secured {
+    io: Io,
+    protocol: Protocol,
+    tls: Option<Arc<ConnectionTls>>,
 }
 
 /// The hello decides on the configuration, which does the rest.
@@ -204,6 +234,9 @@ fn classify(error: &std::io::Error) -> HandshakeFailure {
         Error::InvalidMessage(_) => HandshakeFailure::NotTls,
         Error::PeerIncompatible(_) | Error::NoApplicationProtocol => HandshakeFailure::NoAgreement,
         Error::AlertReceived(_) => HandshakeFailure::Alert,
+        Error::InvalidCertificate(_) | Error::NoCertificatesPresented => {
+            HandshakeFailure::ClientCertificate
+        }
         Error::General(_) | Error::FailedToGetRandomBytes => HandshakeFailure::Internal,
         _ => HandshakeFailure::Protocol,
     }
@@ -297,7 +330,7 @@ impl Connections {
 }
 
 /// One client of IPv6 has a /64.
-fn key(ip: IpAddr) -> IpAddr {
+pub(super) fn key(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(_) => ip,
         IpAddr::V6(v6) => {

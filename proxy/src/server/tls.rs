@@ -6,17 +6,20 @@
 //! which any file can't be used at the start.
 
 mod client_auth;
+mod connection;
 mod names;
 mod pair;
+mod rate;
 mod reload;
 mod resolver;
 mod tickets;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use meridian_policies::Diagnostic;
+use meridian_policies::{Diagnostic, Tick};
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::server::danger::ClientCertVerifier;
@@ -24,7 +27,9 @@ use rustls::server::{ClientHello, NoClientAuth, NoServerSessionStorage, Resolves
 use rustls::version::{TLS12, TLS13};
 
 use self::client_auth::{Demand, Verifier};
+pub use self::connection::{ConnectionTls, Unusable};
 use self::pair::{Print, Source};
+use self::rate::Rate;
 use self::reload::Tried;
 pub use self::reload::{CertificateStatus, Change, TlsChange};
 use self::resolver::{Entry, Resolver, Table};
@@ -37,6 +42,7 @@ use crate::settings::{
 pub struct Tls {
     listeners: Vec<Option<Arc<ListenerTls>>>,
     reloads: reload::Log,
+    rate: Rate,
 }
 
 impl Tls {
@@ -54,11 +60,28 @@ impl Tls {
             }
         }
         if faults.is_empty() {
-            let reloads = reload::Log::default();
-            Ok(Self { listeners, reloads })
+            let limits = &settings.limits;
+            let total = limits.handshakes_per_second;
+            let each = limits.handshakes_per_second_per_address;
+            Ok(Self {
+                listeners,
+                reloads: reload::Log::default(),
+                rate: Rate::new(total, each),
+            })
         } else {
             Err(faults)
         }
+    }
+
+    /// Whether one more handshake may begin, over TCP or QUIC. `client` is an
+    /// address, or the network that stands for one client.
+    pub fn admits(&self, client: IpAddr, now: Tick) -> bool {
+        self.rate.admits(client, now)
+    }
+
+    /// Whether there is any bound on the rate of handshakes.
+    pub fn has_rate(&self) -> bool {
+        self.rate.is_some()
     }
 
     /// Of the listener with this number in the settings; `None`: plain text.

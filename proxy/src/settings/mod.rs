@@ -236,6 +236,11 @@ pub struct ProcessLimits {
     pub quic_handshakes: usize,
     /// After so many a connection is closed politely; `None`: never.
     pub requests_per_connection: Option<NonZeroU64>,
+    /// TLS handshakes that begin in a second, in all; `None`: any number.
+    pub handshakes_per_second: Option<NonZeroU32>,
+    /// TLS handshakes that begin in a second from one address (IPv6: /64);
+    /// `None`: any number.
+    pub handshakes_per_second_per_address: Option<NonZeroU32>,
     /// Bytes of a request body that may be held back before the first byte
     /// leaves; 0: none.
     pub buffered_body: usize,
@@ -249,6 +254,8 @@ impl Default for ProcessLimits {
             quic_handshakes: 256,
             head: HeadLimits::default(),
             requests_per_connection: None,
+            handshakes_per_second: None,
+            handshakes_per_second_per_address: None,
             buffered_body: 64 * 1024,
         }
     }

@@ -91,6 +91,8 @@ labels! {
         ProxyProtocol = "proxy-protocol",
         /// The TLS handshake failed.
         Handshake = "handshake",
+        /// More handshakes in a second than may begin.
+        HandshakeRate = "handshake-rate",
         /// The process drains.
         Drained = "drained",
         /// A fault of the edge or its machine.
@@ -130,6 +132,8 @@ labels! {
         NoAgreement = "no-agreement",
         /// The client sent an alert, usually about the certificate.
         Alert = "alert",
+        /// The client's certificate is missing or not believed.
+        ClientCertificate = "client-certificate",
         /// Anything else that breaks the protocol.
         Protocol = "protocol",
         /// A fault of the edge.

@@ -10,7 +10,7 @@ use rustls::{
 };
 
 use crate::harness::pki::{Authority, Visit, client, replace};
-use crate::harness::{Setup, TestEdge, Upstream, until};
+use crate::harness::{Setup, TestEdge, Upstream, h3client, until};
 
 const PAIRS: &str = "certificates:\n- { cert: a.pem, key: a.key }\n- { cert: b.pem, key: b.key }\n\
     - { cert: c.pem, key: c.key, names: [c.example] }";
@@ -391,4 +391,220 @@ fn a_client_without_a_certificate_is_served_only_where_it_is_optional() {
             assert_eq!(answer.is_ok(), served, "{mode}: {answer:?}");
         }
     }
+}
+
+/// What arrives at the backend, by its own account.
+fn field_at_backend(answer: &str, name: &str) -> Vec<String> {
+    let prefix = format!("{name}: ");
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    body.lines()
+        .filter(|line| line.to_ascii_lowercase().starts_with(&prefix))
+        .map(|line| line[prefix.len()..].to_owned())
+        .collect()
+}
+
+#[test]
+fn a_verified_certificate_reaches_backends_and_policies_and_no_claim_of_one_does() {
+    let authority = Authority::new("authority");
+    let upstream = Upstream::echo();
+    let folder = tempfile::tempdir().unwrap();
+    authority.host(&["a.example"]).write(folder.path(), "a");
+    replace(&folder.path().join("ca.pem"), &authority.pem);
+    let edge = Setup::to(&[upstream.address])
+        .tls(
+            "certificates: [{ cert: a.pem, key: a.key }]\nclient_auth: { mode: optional, ca: ca.pem }",
+            folder,
+        )
+        .policies(
+            "access:\n  requests:\n    - allow: { id: mesh, client_certificate: [\"spiffe://example/ns/a/*\"] }\n\
+             \x20   - deny: { id: rest, paths: [/private*] }\n",
+        )
+        .start();
+    let known = authority.client("spiffe://example/ns/a/web");
+    let other = authority.client("spiffe://example/ns/b/web");
+    let encoded = data_encoding::BASE64.encode(&known.der);
+    let forged =
+        format!("GET /private HTTP/1.1\r\nHost: a.example\r\nClient-Cert: :{encoded}:\r\n\r\n");
+    for (own, private, shown) in [
+        (Some(&known), true, vec![format!(":{encoded}:")]),
+        (
+            Some(&other),
+            false,
+            vec![format!(":{}:", data_encoding::BASE64.encode(&other.der))],
+        ),
+        (None, false, vec![]),
+    ] {
+        let config = Arc::new(client(&authority, own));
+        for resumed in [false, true] {
+            let mut visit = Visit::to(edge.tls, Some("a.example"), &config).unwrap();
+            let answer = visit.ask(&forged).unwrap();
+            let status = if private {
+                "HTTP/1.1 200"
+            } else {
+                "HTTP/1.1 403"
+            };
+            assert!(answer.starts_with(status), "{answer}");
+            let open = forged.replace("/private", "/open");
+            let answer = visit.ask(&open).unwrap();
+            assert_eq!(field_at_backend(&answer, "client-cert"), shown);
+            assert_eq!(visit.resumed(), resumed);
+        }
+    }
+}
+
+#[test]
+fn a_trusted_hops_client_certificate_is_passed_on() {
+    let upstream = Upstream::echo();
+    let edge = Setup::to(&[upstream.address])
+        .trusting("127.0.0.0/8")
+        .start();
+    let answer = edge
+        .plain()
+        .ask("GET / HTTP/1.1\r\nHost: a\r\nClient-Cert: :aG9w:\r\n\r\n");
+    assert!(
+        answer
+            .text()
+            .to_ascii_lowercase()
+            .contains("client-cert: :ag9w:")
+    );
+}
+
+#[test]
+fn a_host_with_rules_of_its_own_is_not_reached_over_another_hosts_connection() {
+    let authority = Authority::new("authority");
+    let upstream = Upstream::echo();
+    let folder = tempfile::tempdir().unwrap();
+    authority
+        .host(&["open.example", "also.example"])
+        .write(folder.path(), "a");
+    authority.host(&["staff.example"]).write(folder.path(), "b");
+    authority.host(&["guest.example"]).write(folder.path(), "c");
+    replace(&folder.path().join("ca.pem"), &authority.pem);
+    let edge = Setup::to(&[upstream.address])
+        .tls(
+            "certificates:\n- { cert: a.pem, key: a.key }\n\
+             - { cert: b.pem, key: b.key, client_auth: { mode: required, ca: ca.pem } }\n\
+             - { cert: c.pem, key: c.key, client_auth: { mode: required, ca: ca.pem } }",
+            folder,
+        )
+        .protocols("h1, h2")
+        .start();
+    let own = authority.client("spiffe://example/a");
+    let config = Arc::new(client(&authority, Some(&own)));
+    for (opened, asked, status) in [
+        ("open.example", "open.example", 200),
+        ("open.example", "also.example", 200),
+        ("open.example", "unknown.example", 200),
+        ("open.example", "staff.example", 421),
+        ("open.example", "STAFF.example:8443", 421),
+        ("staff.example", "staff.example:8443", 200),
+        ("staff.example", "open.example", 421),
+        ("staff.example", "guest.example", 421),
+        ("staff.example", "unknown.example", 421),
+    ] {
+        let mut visit = Visit::to(edge.tls, Some(opened), &config).unwrap();
+        let answer = visit.get(asked).unwrap();
+        let line = format!("HTTP/1.1 {status}");
+        assert!(answer.starts_with(&line), "{opened} {asked}: {answer}");
+    }
+    let without = Arc::new(client(&authority, None));
+    assert!(
+        Visit::to(edge.tls, Some("open.example"), &without)
+            .unwrap()
+            .get("open.example")
+            .is_ok()
+    );
+    let refused = Visit::to(edge.tls, Some("staff.example"), &without)
+        .and_then(|mut visit| visit.get("staff.example"));
+    assert!(refused.is_err());
+    let counted = "meridian_handshake_failures_total{reason=\"client-certificate\"}";
+    until("it is counted", || {
+        (edge.metric(counted) == 1).then_some(())
+    });
+}
+
+#[test]
+fn handshakes_over_the_rate_are_closed_before_any_cryptography() {
+    let authority = Authority::new("authority");
+    let upstream = Upstream::echo();
+    for limit in [
+        "handshakes_per_second: 2",
+        "handshakes_per_second_per_address: 2",
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        authority.host(&["a.example"]).write(folder.path(), "a");
+        let edge = Setup::to(&[upstream.address])
+            .tls("certificates: [{ cert: a.pem, key: a.key }]", folder)
+            .limits(limit)
+            .start();
+        let config = Arc::new(client(&authority, None));
+        let done = (0..20).filter(|_| Visit::to(edge.tls, Some("a.example"), &config).is_ok());
+        assert!(done.count() < 20);
+        assert!(edge.closed("handshake-rate") > 0);
+        assert_eq!(
+            edge.plain().get("/").status,
+            200,
+            "plain listeners do not count"
+        );
+    }
+}
+
+/// A client over QUIC that says hello to `a.example`.
+async fn over_quic(edge: &TestEdge, mut config: ClientConfig) -> quinn::Connection {
+    config.alpn_protocols = vec![b"h3".to_vec()];
+    let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(config).unwrap();
+    let endpoint = h3client::endpoint();
+    let config = quinn::ClientConfig::new(Arc::new(crypto));
+    let connecting = endpoint
+        .connect_with(config, edge.tls, "a.example")
+        .unwrap();
+    connecting.await.unwrap()
+}
+
+#[test]
+fn over_quic_certificates_of_both_sides_are_the_same_as_over_tcp() {
+    let authority = Authority::new("authority");
+    let upstream = Upstream::echo();
+    let folder = tempfile::tempdir().unwrap();
+    let shown = authority.host(&["a.example"]);
+    authority.host(&["first.example"]).write(folder.path(), "a");
+    shown.write(folder.path(), "b");
+    replace(&folder.path().join("ca.pem"), &authority.pem);
+    let edge = Setup::to(&[upstream.address])
+        .tls(
+            "certificates:\n- { cert: a.pem, key: a.key }\n- { cert: b.pem, key: b.key }\n\
+             client_auth: { mode: required, ca: ca.pem }",
+            folder,
+        )
+        .start();
+    let own = authority.client("spiffe://example/a");
+    h3client::run(async {
+        let quic = over_quic(&edge, client(&authority, Some(&own))).await;
+        let chain = quic.peer_identity().unwrap();
+        let chain = chain.downcast::<Vec<CertificateDer<'static>>>().unwrap();
+        assert_eq!(chain[0], shown.der);
+        let mut session = h3client::Session::over(h3client::endpoint(), quic).await;
+        for (host, status) in [("a.example", 200), ("first.example", 421), ("edge", 421)] {
+            let request = http::Request::get(format!("https://{host}/"))
+                .body(())
+                .unwrap();
+            let answer = session.ask_with(request).await;
+            assert_eq!(answer.status, status, "{host}");
+            let encoded = format!("client-cert: :{}:", data_encoding::BASE64.encode(&own.der));
+            let told = answer.text().to_ascii_lowercase();
+            assert_eq!(told.contains(&encoded.to_ascii_lowercase()), status == 200);
+        }
+        // In TLS 1.3 the client is done before it is judged.
+        let refused = over_quic(&edge, client(&authority, None)).await;
+        refused.closed().await;
+    });
+    let counted = "meridian_handshake_failures_total{reason=\"client-certificate\"}";
+    let other = "meridian_handshake_failures_total{reason=\"alert\"}";
+    until("it is counted", || {
+        (edge.metric(counted)
+            + edge.metric(other)
+            + edge.metric(&other.replace("alert", "protocol"))
+            == 1)
+            .then_some(())
+    });
 }

@@ -26,7 +26,7 @@ use crate::edge::Edge;
 use crate::engine::buffers::Outbox;
 use crate::engine::deadlines::{Deadline, GRAIN};
 use crate::engine::downstream::h3::{Stream, code};
-use crate::telemetry::{CloseReason, Protocol, Transport};
+use crate::telemetry::CloseReason;
 
 /// Round trips after which a client knows that it should go.
 const ROUND_TRIPS: u32 = 3;
@@ -342,8 +342,7 @@ impl<'a> Requests<'a> {
                 self.over = Some(CloseReason::Denied);
             }
             let trust = trust(self.edge, peer.ip());
-            let info = ConnectionInfo::new(peer, trust, Transport::Tls, Protocol::H3);
-            self.info = Arc::new(info);
+            self.info = Arc::new(self.info.moved(peer, trust));
         }
         if self.served.is_multiple_of(LOOK_EVERY) {
             let now = self.edge.clock.tick();

@@ -10,9 +10,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use meridian_policies::access;
 use meridian_wire::h3::Code;
+use quinn::crypto::rustls::HandshakeData;
 use quinn::{Connection, ConnectionError, Endpoint, Incoming};
+use rustls::pki_types::CertificateDer;
 
-use super::super::app::Open;
+use super::super::app::{Open, key};
+use super::super::tls::{ConnectionTls, ListenerTls, Unusable};
 use crate::edge::Edge;
 use crate::engine::connection::{ConnectionInfo, serve_h3, trust};
 use crate::engine::downstream::h3::code;
@@ -33,13 +36,13 @@ impl Front {
     }
 
     /// Meets clients until the endpoint closes.
-    pub(super) async fn serve(self: Arc<Self>, endpoint: Endpoint) {
+    pub(super) async fn serve(self: Arc<Self>, endpoint: Endpoint, tls: Arc<ListenerTls>) {
         while let Some(incoming) = endpoint.accept().await {
-            self.meet(incoming);
+            self.meet(incoming, &tls);
         }
     }
 
-    fn meet(self: &Arc<Self>, incoming: Incoming) {
+    fn meet(self: &Arc<Self>, incoming: Incoming, tls: &Arc<ListenerTls>) {
         let (edge, peer) = (&self.edge, canonical(incoming.remote_address()));
         if edge.lifecycle.handed_over() {
             // It asks again, and the successor answers.
@@ -61,17 +64,26 @@ impl Front {
             edge.telemetry.connection_closed(CloseReason::ProcessLimit);
             return incoming.refuse();
         }
-        if pending >= limits.quic_handshakes && !incoming.remote_address_validated() {
+        let proved = incoming.remote_address_validated();
+        if !proved && (pending >= limits.quic_handshakes || edge.tls.has_rate()) {
             // The client comes back with a token that proves its address;
             // nothing is kept until then.
             let _ = incoming.retry();
             return;
         }
-        let begun = Handshake::begin(self);
-        tokio::spawn(async move { begun.front.clone().handshake(begun, incoming).await });
+        if !edge.tls.admits(key(peer.ip()), edge.clock.tick()) {
+            edge.telemetry.connection_closed(CloseReason::HandshakeRate);
+            return incoming.refuse();
+        }
+        let (begun, tls) = (Handshake::begin(self), Arc::clone(tls));
+        tokio::spawn(async move { begun.front.clone().handshake(begun, (incoming, tls)).await });
     }
 
-    async fn handshake(self: Arc<Self>, begun: Handshake, incoming: Incoming) {
+    async fn handshake(
+        self: Arc<Self>,
+        begun: Handshake,
+        (incoming, tls): (Incoming, Arc<ListenerTls>),
+    ) {
         let edge = &self.edge;
         let bound = edge.settings.timeouts.handshake;
         let connection = match incoming.accept() {
@@ -80,7 +92,13 @@ impl Front {
         };
         drop(begun);
         let failure = match connection {
-            Ok(Ok(connection)) => return self.admitted(connection).await,
+            Ok(Ok(connection)) => {
+                if let Ok(known) = known(&tls, &connection) {
+                    return self.admitted(connection, known).await;
+                }
+                connection.close(code(Code::GeneralProtocolError), b"");
+                HandshakeFailure::ClientCertificate
+            }
             Ok(Err(error)) => classify(&error),
             Err(_) => HandshakeFailure::TimedOut,
         };
@@ -88,7 +106,7 @@ impl Front {
         edge.telemetry.connection_closed(CloseReason::Handshake);
     }
 
-    async fn admitted(&self, connection: Connection) {
+    async fn admitted(&self, connection: Connection, tls: Option<Arc<ConnectionTls>>) {
         let (edge, peer) = (&self.edge, canonical(connection.remote_address()));
         let _open = match Open::admit(edge, peer.ip()) {
             Ok(open) => open,
@@ -98,11 +116,25 @@ impl Front {
             }
         };
         let trust = trust(edge, peer.ip());
-        let info = ConnectionInfo::new(peer, trust, Transport::Tls, Protocol::H3);
+        let info = ConnectionInfo::new(peer, trust, Transport::Tls, Protocol::H3).with_tls(tls);
         let _gauge = edge.telemetry.connection(Protocol::H3);
         let reason = serve_h3(edge, Arc::new(info), &connection).await;
         edge.telemetry.connection_closed(reason);
     }
+}
+
+/// What TLS says of a connection.
+fn known(
+    tls: &Arc<ListenerTls>,
+    connection: &Connection,
+) -> Result<Option<Arc<ConnectionTls>>, Unusable> {
+    let hello = connection.handshake_data();
+    let hello = hello.and_then(|data| data.downcast::<HandshakeData>().ok());
+    let host = hello.and_then(|hello| hello.server_name);
+    let shown = connection.peer_identity();
+    let shown = shown.and_then(|chain| chain.downcast::<Vec<CertificateDer<'static>>>().ok());
+    let shown = shown.as_ref().map(|chain| chain.as_slice());
+    tls.connection(host.as_deref(), shown)
 }
 
 /// One handshake in progress.

@@ -28,6 +28,7 @@ pub(super) use self::lineage::Lineage;
 use self::accept::Front;
 use self::cid::Identity;
 use self::socket::{Router, Socket, Ways};
+use super::tls::ListenerTls;
 use crate::edge::Edge;
 use crate::settings::Settings;
 
@@ -69,6 +70,7 @@ pub(super) fn bind_both(wanted: SocketAddr, threads: usize) -> io::Result<(TcpLi
 pub(super) struct Quic {
     sockets: Sockets,
     config: ServerConfig,
+    tls: Arc<ListenerTls>,
 }
 
 impl Lineage {
@@ -76,11 +78,18 @@ impl Lineage {
     pub(super) fn listener(
         &self,
         sockets: Sockets,
-        tls: Arc<rustls::ServerConfig>,
+        tls: &Arc<ListenerTls>,
         settings: &Settings,
     ) -> anyhow::Result<Quic> {
-        let config = config::server(tls, &self.identity, settings.timeouts.idle)?;
-        Ok(Quic { sockets, config })
+        let server = tls
+            .quic_server_config()
+            .context("the listener has no TLS")?;
+        let config = config::server(server, &self.identity, settings.timeouts.idle)?;
+        Ok(Quic {
+            sockets,
+            config,
+            tls: Arc::clone(tls),
+        })
     }
 }
 
@@ -108,9 +117,9 @@ pub(super) async fn start(
         ways,
     };
     let mut routers = Vec::new();
-    for Quic { sockets, config } in listeners {
-        let address = sockets.address;
-        let router = start.listener(sockets, &config).await;
+    for quic in listeners {
+        let address = quic.sockets.address;
+        let router = start.listener(quic).await;
         routers.push(router.with_context(|| format!("cannot serve QUIC on {address}"))?);
     }
     let routers: Arc<[_]> = routers.into();
@@ -128,7 +137,12 @@ struct Start {
 }
 
 impl Start {
-    async fn listener(&self, of: Sockets, config: &ServerConfig) -> anyhow::Result<Arc<Router>> {
+    async fn listener(&self, quic: Quic) -> anyhow::Result<Arc<Router>> {
+        let Quic {
+            sockets: of,
+            config,
+            tls,
+        } = quic;
         let threads = self.handles.len();
         let ways = Arc::clone(&self.ways);
         let router = Arc::new(Router::new(ways, of.address, threads));
@@ -145,7 +159,7 @@ impl Start {
                 Endpoint::new_with_abstract_socket(endpoint, Some(config), socket, runtime)
             });
             let made = made.await.context("the thread has ended")??;
-            handle.spawn(Arc::clone(&self.front).serve(made));
+            handle.spawn(Arc::clone(&self.front).serve(made, Arc::clone(&tls)));
         }
         // The process before may have had more threads.
         for (socket, (thread, handle)) in sockets.zip((0..=u8::MAX).zip(&self.handles).cycle()) {

@@ -64,6 +64,18 @@ impl Verifier {
         self.current.load().print
     }
 
+    /// Whether the authorities of this moment vouch for a chain. A resumed
+    /// session shows the chain of its beginning, unjudged.
+    pub(super) fn vouches(&self, chain: &[CertificateDer<'_>]) -> bool {
+        chain.split_first().is_some_and(|(leaf, others)| {
+            let current = self.current.load();
+            let judged = current
+                .judge
+                .verify_client_cert(leaf, others, UnixTime::now());
+            judged.is_ok()
+        })
+    }
+
     /// Takes `bytes` over when they hold other authorities than those in use.
     /// True when something changed.
     pub(super) fn renew(&self, bytes: &[u8]) -> Result<bool, String> {

@@ -61,6 +61,7 @@ pub(crate) struct Setup {
     policies: String,
     threads: usize,
     tls: Option<String>,
+    protocols: &'static str,
     folder: Option<TempDir>,
     audit: String,
     listener: String,
@@ -92,11 +93,18 @@ impl Setup {
             policies: "residency: off\n".to_owned(),
             threads: 1,
             tls: None,
+            protocols: "",
             folder: None,
             audit: String::new(),
             listener: String::new(),
             log: false,
         }
+    }
+
+    /// Protocols of the second listener.
+    pub(crate) fn protocols(mut self, protocols: &'static str) -> Self {
+        self.protocols = protocols;
+        self
     }
 
     /// Lines below `tls:` of the second listener. Files are those of `folder`,
@@ -206,10 +214,16 @@ impl Setup {
                 (format!(", {key}"), format!("    {key}\n"), "")
             }
         };
+        let all = format!("h1, h2{h3}");
+        let protocols = if self.protocols.is_empty() {
+            &all
+        } else {
+            self.protocols
+        };
         let mut text = format!(
             "edge: {{ region: local }}\nthreads: {}\nlisteners:\n\
              \x20 - {{ address: \"127.0.0.1:0\", protocols: [h1]{carried} }}\n\
-             \x20 - address: \"127.0.0.1:0\"\n    protocols: [h1, h2{h3}]\n{carried_too}\
+             \x20 - address: \"127.0.0.1:0\"\n    protocols: [{protocols}]\n{carried_too}\
              \x20   {}tls:\n      {}\n\
              admin: {{ address: \"off\" }}\ngeo: {{ embedded: off }}\n\
              telemetry: {{ access_log: {}, receipts: 64{} }}\n",
