@@ -85,7 +85,7 @@ load() {
     if grep -qE 'Non-2xx|Socket errors' "$log"; then die "$2 $1: $(grep -E 'Non-2xx|Socket' "$log")"; fi
     if [ "$1" = h3 ] || [ "$1" = h2ml ]; then
         grep -q '"errors": *{}' "$log" || die "$2 $1: $(grep -A3 '"errors"' "$log")"
-        awk -F'[:,]' '/"answers"/ { print $2 + 0 }' "$log"
+        sed -n 's/.*"answers": *\([0-9]*\).*/\1/p' "$log"
     elif [ "$1" = h2 ]; then
         grep -q 'Application protocol: h2' "$log" || die "$2 did not speak h2"
         awk '/^requests:/ { done = $6 } /^status codes:/ { good = $3 }
