@@ -29,7 +29,25 @@ pub(super) struct RunArgs {
     take_over: Option<PathBuf>,
 }
 
+/// The allocator reads its settings before `main`, so the process begins once
+/// more, with the same id, and with the one that makes it give memory back
+/// when connections have closed (docs/adr/0008-allocator.md). What is set
+/// already stays.
+fn give_memory_back() {
+    use std::os::unix::process::CommandExt as _;
+    const DELAY: &str = "MIMALLOC_PURGE_DELAY";
+    if std::env::var_os(DELAY).is_none()
+        && let Ok(binary) = std::env::current_exe()
+    {
+        let mut again = std::process::Command::new(binary);
+        again.args(std::env::args_os().skip(1)).env(DELAY, "0");
+        // Returns only if it failed: then memory is kept, no more.
+        let _ = again.exec();
+    }
+}
+
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<Answer> {
+    give_memory_back();
     let mut predecessor = match &args.take_over {
         Some(socket) => Some(Predecessor::ask(socket)?),
         None => None,
