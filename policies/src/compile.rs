@@ -102,6 +102,7 @@ fn families(raw: RawSet, ctx: &mut CompileContext<'_>) -> Snapshot {
     let regions = regions::compile(
         regions::RawRegions {
             regions: raw.regions,
+            plaintext_upstreams: raw.plaintext_upstreams,
             latency_matrix: raw.latency_matrix,
             scoring: raw.scoring,
             traffic_policy: raw.traffic_policy,

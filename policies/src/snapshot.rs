@@ -10,8 +10,8 @@ use crate::geo::GeoPolicy;
 use crate::limits::LimitPolicy;
 use crate::mcp::McpPolicy;
 use crate::outliers::{CompiledOutliers, HealthCheck};
-use crate::regions::{CompiledRegions, Endpoint, Region, Toll, VersionIndex};
-use crate::residency::{CompiledClassify, CompiledResidency};
+use crate::regions::{CompiledRegions, Endpoint, Region, Toll, VersionIndex, Way};
+use crate::residency::{CompiledClassify, CompiledResidency, Jurisdiction};
 use crate::retry::RetryPolicy;
 use crate::routes::RouteTable;
 use crate::waf::WafPolicy;
@@ -100,6 +100,14 @@ impl Snapshot {
         &self.regions.endpoints[index.index()]
     }
 
+    /// How what is sent to an endpoint of this snapshot travels.
+    ///
+    /// # Panics
+    /// If the index is another snapshot's.
+    pub fn way(&self, index: EndpointIndex) -> Way {
+        self.regions.way(self.endpoint(index))
+    }
+
     /// Every route, by index, in the order of the file.
     pub fn routes(&self) -> &[Route] {
         &self.routes.all
@@ -112,6 +120,11 @@ impl Snapshot {
     #[expect(clippy::indexing_slicing, reason = "indices are made by this snapshot")]
     pub fn route_at(&self, index: RouteIndex) -> &Route {
         &self.routes.all[index.index()]
+    }
+
+    /// A jurisdiction; `None` for another snapshot's index.
+    pub fn jurisdiction(&self, index: JurisdictionIndex) -> Option<&Jurisdiction> {
+        self.residency.jurisdiction(index).map(AsRef::as_ref)
     }
 
     /// Id of a jurisdiction, e.g. `eu`; empty for another snapshot's index.

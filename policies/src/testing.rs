@@ -103,6 +103,10 @@ fn with_base(text: &str) -> Vec<SourceFile> {
         source("base.yaml", THREE_REGIONS),
         source("test.yaml", text),
     ];
+    if !text.contains("plaintext_upstreams:") {
+        let mesh = "plaintext_upstreams: { mesh: [10.0.0.0/8] }\n";
+        sources.push(source("mesh.yaml", mesh));
+    }
     if !text.contains("jurisdictions:") && !text.contains("residency:") {
         sources.push(source("off.yaml", "residency: off\n"));
     }

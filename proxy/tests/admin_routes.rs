@@ -122,7 +122,7 @@ fn edge(folder: &Path, admin: &str) -> Arc<Edge> {
         "edge: {{ region: us-central1 }}\n\
          listeners: [{{ address: \"127.0.0.1:0\" }}]\n\
          admin: {{ {admin} }}\n\
-         telemetry: {{ receipts: 16 }}\n"
+         telemetry: {{ receipts: 16, audit: {{ path: audit }} }}\n"
     );
     std::fs::write(&file, text).unwrap();
     let settings = Settings::load(&file).unwrap_or_else(|faults| panic!("{}", faults[0]));
@@ -587,4 +587,120 @@ fn a_state_file_carries_orders_over_a_restart() {
         overrides::restore(Some(&none), &generation, &again.edge.clock),
         Ok(0)
     );
+}
+
+const LAWS: &str = "
+known_regions: [us-central1, europe-west1, southamerica-east1]
+regions:
+  - { id: us-central1, endpoints: [\"http://127.0.0.1:9\"] }
+  - { id: us-east1, endpoints: [\"http://127.0.0.1:8\"] }
+  - { id: europe-west1, endpoints: [\"http://127.0.0.1:10\"] }
+  - { id: southamerica-east1 }
+jurisdictions:
+  - { id: us, countries: [US], own_regions: [us-central1, us-east1], cross_border: with_consent }
+  - { id: eu, countries: [EU], own_regions: [europe-west1], cross_border: with_adequacy, allowed_regions: [us-east1] }
+  - { id: br, countries: [BR], regulation: LGPD, own_regions: [southamerica-east1], cross_border: with_safeguards, obligations: [consent] }
+  - { id: rest, countries: ['*'], cross_border: prohibited }
+routes: [{ id: everything, path: \"/*\" }]
+";
+
+#[test]
+fn a_backend_is_told_whether_it_may_move_data_and_the_question_is_recorded() {
+    let admin = Admin::start();
+    admin.write_policies(LAWS);
+    assert_eq!(admin.post("/reload", "").status, 200);
+    let ask = |from: &str, to: &str, more: &str| {
+        let body = format!(
+            "{{\"source\":\"{from}\",\"destination\":\"{to}\",\"class\":\"tier_2_personal\"{more}}}"
+        );
+        let answer = admin.post("/residency/check", &body);
+        assert_eq!(answer.status, 200);
+        answer.json()
+    };
+    let home = ask("us-central1", "us-east1", "");
+    assert_eq!(
+        (&home["outcome"], &home["cross_border"], &home["recorded"]),
+        (&json!("allowed"), &json!(false), &json!(false))
+    );
+    let away = ask("us-central1", "europe-west1", "");
+    assert_eq!(
+        (&away["outcome"], &away["allowed"], &away["recorded"]),
+        (
+            &json!("cross_border_prohibited"),
+            &json!(false),
+            &json!(true)
+        )
+    );
+    let agreed = ask(
+        "us-central1",
+        "europe-west1",
+        ",\"consent\":true,\"request_id\":\"r-1\"",
+    );
+    assert_eq!(
+        (&agreed["outcome"], &agreed["allowed"]),
+        (&json!("allowed"), &json!(true))
+    );
+    assert_eq!(
+        ask("europe-west1", "us-central1", "")["outcome"],
+        "incompatible_regulations"
+    );
+    let safe = ask("southamerica-east1", "us-central1", "");
+    assert_eq!(safe["outcome"], "with_safeguards");
+    assert_eq!(safe["regulation"], "LGPD");
+    let owed = safe["obligations"].as_array().unwrap();
+    assert!(owed.contains(&json!("safeguards")) && owed.contains(&json!("consent")));
+    let audit = admin.edge.telemetry.audit().unwrap();
+    assert!(audit.flush(Duration::from_secs(10)));
+    let log = std::fs::read_to_string(admin.folder.path().join("audit/audit-000000000001.jsonl"))
+        .unwrap();
+    let checks: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["record"].clone())
+        .filter(|record| record["kind"] == "check")
+        .collect();
+    assert_eq!(checks.len(), 4, "{log}");
+    assert_eq!(checks[1]["request_id"], "r-1");
+    assert_eq!(checks[1]["claims"], json!(["consent:trusted_hop"]));
+    assert!(log.contains("\"action\":\"reload\""), "{log}");
+    let ready = admin.get("/readyz").json();
+    assert_eq!(ready["audit"]["failing"], false);
+    assert_eq!(ready["audit"]["seq"], log.lines().count());
+}
+
+#[test]
+fn a_question_that_makes_no_sense_or_can_not_be_recorded_is_a_problem() {
+    let admin = Admin::start();
+    admin.write_policies(LAWS);
+    assert_eq!(admin.post("/reload", "").status, 200);
+    for body in [
+        "",
+        "{}",
+        "{\"source\":\"nowhere\",\"destination\":\"us-east1\",\"class\":\"tier_1_pii\"}",
+        "{\"source\":\"us-east1\",\"destination\":\"us-east1\",\"class\":\"secret\"}",
+        "{\"source\":\"us-east1\",\"destination\":\"us-east1\",\"class\":\"tier_1_pii\",\"x\":1}",
+        "{\"source\":\"us-east1\",\"destination\":\"us-east1\",\"class\":\"tier_1_pii\",\"request_id\":\"a b\"}",
+    ] {
+        let answer = admin.post("/residency/check", body);
+        assert_eq!(answer.status, 400, "{body}");
+        assert_eq!(answer.json()["reason"], "bad-request");
+    }
+    assert_eq!(admin.get("/residency/check").status, 405);
+    let folder = admin.folder.path();
+    std::fs::rename(folder.join("audit"), folder.join("away")).unwrap();
+    let body =
+        "{\"source\":\"us-central1\",\"destination\":\"europe-west1\",\"class\":\"tier_1_pii\"}";
+    // The first record after the fault finds it.
+    let _ = admin.post("/residency/check", body);
+    let audit = admin.edge.telemetry.audit().unwrap();
+    let start = std::time::Instant::now();
+    while audit.standing().fault.is_none() {
+        assert!(start.elapsed() < Duration::from_secs(10));
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+    let answer = admin.post("/residency/check", body);
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.json()["reason"], "audit-unavailable");
+    let ready = admin.get("/readyz");
+    assert_eq!(ready.status, 503, "this edge only starts");
+    assert_eq!(ready.json()["audit"]["failing"], true);
 }

@@ -11,7 +11,7 @@ use crate::known::Known;
 pub(crate) const LOOK: usize = 16;
 /// Spreads the names over the slots without a collision; the build fails if a
 /// new name needs another one.
-const SPREAD: u64 = 0xf0df_b4a5_d8a0_64df;
+const SPREAD: u64 = 0x7218_88ff_4a3a_df99;
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
 const SPACES: u64 = 0x2020_2020_2020_2020;
@@ -201,6 +201,9 @@ const fn of(name: &[u8]) -> Known {
         b"tracestate" => Known::Tracestate,
         b"x-data-class" => Known::XDataClass,
         b"x-residency-obligations" => Known::XResidencyObligations,
+        b"x-consent" => Known::XConsent,
+        b"x-purpose" => Known::XPurpose,
+        b"x-safeguards" => Known::XSafeguards,
         b"x-meridian-region" => Known::XMeridianRegion,
         b"proxy-status" => Known::ProxyStatus,
         b"mcp-session-id" => Known::McpSessionId,

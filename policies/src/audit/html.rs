@@ -178,6 +178,12 @@ impl Page {
             self.0.push_str(": ");
             self.escaped(at(of, &["total"]));
             self.0.push_str("</h3>");
+            let audited = at(of, &["audit_frequency"]);
+            if audited.as_str().is_some_and(|often| !often.is_empty()) {
+                self.0.push_str("<p>To be audited: ");
+                self.escaped(audited);
+                self.0.push_str("</p>");
+            }
             self.counts(at(of, &["by_basis"]), ["Legal basis", "Transfers"]);
             self.counts(at(of, &["by_class"]), ["Data class", "Transfers"]);
             self.counts(at(of, &["by_way"]), ["From and to", "Transfers"]);

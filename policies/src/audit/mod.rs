@@ -22,7 +22,7 @@ mod verify;
 pub use chain::{Chain, GENESIS, Head, LINE_BYTES_MAX};
 pub use moment::{parse_moment, rfc3339};
 pub use record::{
-    Checked, Context, Kind, Lost, Opened, OpenedWhy, Operation, Refused, Transferred, Transport,
+    Checked, Context, Kind, Lost, Opened, OpenedWhy, Operation, Refused, Transferred,
     client_network,
 };
 pub use report::{Period, Report};

@@ -6,6 +6,7 @@ use meridian_geo::{Country, Location};
 
 use super::canonical::Object;
 use super::moment::rfc3339;
+use crate::regions::Way;
 use crate::residency::{Basis, Permitted, RefusalRule, Transfer, TransferAsk};
 use crate::{
     Claims, Classified, JurisdictionIndex, Obligation, RegionIndex, RejectReason, Route, Snapshot,
@@ -90,31 +91,6 @@ pub struct Refused<'a> {
     pub rule: Option<&'a str>,
 }
 
-/// How a request travels to a region.
-#[derive(Copy, Clone, Debug, Eq, PartialEq)]
-pub enum Transport {
-    /// Encrypted.
-    Tls,
-    /// In plain text, inside this machine.
-    Loopback,
-    /// In plain text, in a network that encrypts by itself.
-    Mesh,
-    /// In plain text.
-    Plaintext,
-}
-
-impl Transport {
-    /// Stable name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Tls => "tls",
-            Self::Loopback => "loopback",
-            Self::Mesh => "mesh",
-            Self::Plaintext => "plaintext",
-        }
-    }
-}
-
 /// A request that is sent across a border.
 #[derive(Copy, Clone, Debug)]
 pub struct Transferred<'a> {
@@ -131,7 +107,7 @@ pub struct Transferred<'a> {
     /// Where it goes.
     pub region: RegionIndex,
     /// How it travels.
-    pub transport: Transport,
+    pub way: Way,
     /// What a token or a trusted hop vouches for.
     pub claims: Claims<'a>,
 }
@@ -209,6 +185,7 @@ pub struct Lost {
 #[derive(Default)]
 struct Fields<'a> {
     action: Option<&'a str>,
+    audit_frequency: Option<&'a str>,
     basis: Option<&'a str>,
     claims: Vec<&'static str>,
     class: Option<&'a str>,
@@ -241,6 +218,7 @@ impl Fields<'_> {
         record.maybe("action", self.action);
         record.text("at", &rfc3339(context.at_unix_ms));
         record.number("at_unix_ms", context.at_unix_ms);
+        record.maybe("audit_frequency", self.audit_frequency);
         record.maybe("basis", self.basis);
         if !self.claims.is_empty() {
             record.list("claims", self.claims.iter().copied());
@@ -333,6 +311,7 @@ impl Refused<'_> {
             client: Some(&client),
             country: self.location.country.as_ref().map(Country::as_str),
             country_by: Some(self.location.source.as_str()),
+            audit_frequency: law.and_then(|law| law.audit_frequency.as_deref()),
             jurisdiction: law.map(|law| law.id.as_str()),
             reason: Some(self.reason.name()),
             regulation: law.and_then(|law| law.regulation.as_deref()),
@@ -365,12 +344,13 @@ impl Transferred<'_> {
             client: Some(&client),
             country: self.location.country.as_ref().map(Country::as_str),
             country_by: Some(self.location.source.as_str()),
+            audit_frequency: law.and_then(|law| law.audit_frequency.as_deref()),
             jurisdiction: law.map(|law| law.id.as_str()),
             obligations: Some(self.permitted.obligations(self.region)),
             region: region.map(|region| region.id.as_str()),
             regulation: law.and_then(|law| law.regulation.as_deref()),
             route: Some(&self.route.id),
-            transport: Some(self.transport.as_str()),
+            transport: Some(self.way.as_str()),
             ..Fields::default()
         }
         .write(Kind::Transfer, context)
@@ -394,6 +374,7 @@ impl Checked {
         Fields {
             claims: claims(&consent),
             class: Some(self.ask.class.as_str()),
+            audit_frequency: law.and_then(|law| law.audit_frequency.as_deref()),
             jurisdiction: law.map(|law| law.id.as_str()),
             outcome: Some(self.outcome.as_str()),
             region: id(self.ask.destination).map(|region| region.id.as_str()),

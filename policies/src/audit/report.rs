@@ -32,6 +32,7 @@ type Counts = BTreeMap<String, u64>;
 #[derive(Clone, Debug, Default)]
 struct Transfers {
     total: u64,
+    audited: String,
     basis: Counts,
     classes: Counts,
     ways: Counts,
@@ -125,6 +126,9 @@ impl Report {
         let key = bounded(&self.transfers, law);
         let of = self.transfers.entry(key).or_default();
         of.total += 1;
+        if of.audited.is_empty() {
+            record.text("audit_frequency").clone_into(&mut of.audited);
+        }
         count(&mut of.basis, record.text("basis"));
         count(&mut of.classes, record.text("class"));
         let way = format!(
@@ -217,6 +221,7 @@ impl Report {
         let by_regulation = self.transfers.iter().map(|(law, of)| {
             let of = json!({
                 "total": of.total,
+                "audit_frequency": of.audited,
                 "by_basis": of.basis,
                 "by_class": of.classes,
                 "by_way": of.ways,

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
+use crate::regions::Way;
 use crate::residency::{RefusalRule, Transfer, TransferAsk, classify, eligible};
 use crate::testing::{facts, head, shipped};
 use crate::{ClassSource, Classified, DataClass, RejectReason, Snapshot, Vouched};
@@ -47,7 +48,7 @@ fn transfer(snapshot: &Snapshot, (country, class, to): (&str, &str, &str), vouch
         classified,
         permitted: &permitted,
         region: snapshot.region_by_id(to).unwrap(),
-        transport: Transport::Mesh,
+        way: Way::Mesh,
         claims: facts.claims,
     }
     .record(&context(snapshot))
@@ -134,6 +135,7 @@ fn a_transfer_says_who_what_where_and_on_what_basis() {
     let expected = serde_json::json!({
         "at": "2026-11-22T18:32:00.042Z",
         "at_unix_ms": AT,
+        "audit_frequency": "quarterly",
         "basis": "adequacy",
         "class": "tier_2_personal",
         "class_by": "header",
@@ -391,6 +393,7 @@ fn a_report_counts_transfers_by_regulation_and_refusals_by_law() {
     assert_eq!(transfers["total_transfers"], 1);
     let gdpr = &transfers["by_regulation"]["GDPR"];
     assert_eq!(gdpr["total"], 1);
+    assert_eq!(gdpr["audit_frequency"], "quarterly");
     assert_eq!(gdpr["by_basis"]["adequacy"], 1);
     assert_eq!(gdpr["by_way"]["DE to europe-west2"], 1);
     assert_eq!(report["refusals"]["total"], 3);

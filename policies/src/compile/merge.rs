@@ -36,6 +36,7 @@ macro_rules! raw_set {
 
 raw_set! {
     regions: regions::RawRegionList,
+    plaintext_upstreams: regions::RawPlaintext,
     latency_matrix: regions::RawLatencyMatrix,
     scoring: regions::RawScoring,
     traffic_policy: regions::RawTrafficPolicy,

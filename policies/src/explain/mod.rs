@@ -16,8 +16,8 @@ use crate::regions::{Ask, Candidate, NoRegion, Removal, Seen, Terms, Tried, sele
 use crate::residency::{Classified, Permitted, classify, eligible};
 use crate::state::View;
 use crate::{
-    Facts, Obligation, RegionIndex, RejectReason, Route, RouteAction, RouteIndex, Snapshot, Tick,
-    Verdict, access,
+    Facts, JurisdictionIndex, Obligation, RegionIndex, RejectReason, Route, RouteAction,
+    RouteIndex, Snapshot, Tick, Verdict, access,
 };
 
 pub use json::receipt_json;
@@ -49,6 +49,12 @@ pub struct Explanation {
     pub data_class_by: Option<&'static str>,
     /// The client's jurisdiction.
     pub jurisdiction: Option<String>,
+    /// What its law is called.
+    pub regulation: Option<String>,
+    /// What people may ask for under it.
+    pub rights: Vec<String>,
+    /// How often compliance with it is audited.
+    pub audit_frequency: Option<String>,
     /// Regions that the law allows, before health and route.
     pub permitted: Vec<String>,
     /// What must be done when the chosen region serves.
@@ -133,6 +139,7 @@ impl Question<'_> {
                 let all = (0u16..).zip(self.snapshot.regions()).map(by_law);
                 let id = self.snapshot.jurisdiction_id(refusal.jurisdiction);
                 out.jurisdiction = Some(id.to_owned());
+                out.under(self.snapshot, refusal.jurisdiction);
                 out.candidates = explained(self.snapshot, &all.collect::<Vec<_>>(), None);
                 let detail = format!("{refusal}; needed: {}", refusal.needed());
                 out.refuse(RejectReason::Residency, detail);
@@ -145,6 +152,9 @@ impl Question<'_> {
         out.jurisdiction = permitted
             .jurisdiction()
             .map(|at| self.snapshot.jurisdiction_id(at).to_owned());
+        if let Some(at) = permitted.jurisdiction() {
+            out.under(self.snapshot, at);
+        }
         out.permitted = names(self.snapshot, permitted);
         let mut candidates = Vec::new();
         let ask = Ask {
@@ -198,9 +208,21 @@ impl Explanation {
             data_class: None,
             data_class_by: None,
             jurisdiction: None,
+            regulation: None,
+            rights: Vec::new(),
+            audit_frequency: None,
             permitted: Vec::new(),
             obligations: Vec::new(),
             candidates: Vec::new(),
+        }
+    }
+
+    /// What the law itself asks for.
+    fn under(&mut self, snapshot: &Snapshot, at: JurisdictionIndex) {
+        if let Some(law) = snapshot.jurisdiction(at) {
+            self.regulation.clone_from(&law.regulation);
+            self.rights.clone_from(&law.rights);
+            self.audit_frequency.clone_from(&law.audit_frequency);
         }
     }
 

@@ -29,6 +29,17 @@ pub(super) fn render(of: &Explanation) -> String {
         "jurisdiction",
         of.jurisdiction.as_deref().unwrap_or_default(),
     );
+    line(
+        &mut out,
+        "regulation",
+        of.regulation.as_deref().unwrap_or_default(),
+    );
+    line(&mut out, "rights", &of.rights.join(", "));
+    line(
+        &mut out,
+        "audited",
+        of.audit_frequency.as_deref().unwrap_or_default(),
+    );
     line(&mut out, "law allows", &listed(of));
     line(&mut out, "obligations", &of.obligations.join(", "));
     line(

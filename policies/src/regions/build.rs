@@ -12,9 +12,11 @@ use meridian_geo::{Country, Point};
 
 use super::address;
 use super::compiled::{
-    CompiledRegions, ENDPOINTS_MAX, Endpoint, HotRegion, REGIONS_MAX, Region, Role, Toll, tag_of,
+    CompiledRegions, ENDPOINTS_MAX, Endpoint, Exposed, HotRegion, REGIONS_MAX, Region, Role, Toll,
+    tag_of,
 };
 use super::latency::LatencyMap;
+use super::plaintext::{self, Plaintext};
 use super::prices::EgressPrices;
 use super::raw::{
     RawEndpoint, RawLatencyMatrix, RawLocation, RawRegion, RawRegionList, RawRegions, RawRole,
@@ -22,6 +24,7 @@ use super::raw::{
 };
 use super::score::cost_score;
 use crate::compile::CompileContext;
+use crate::residency::RegionSet;
 use crate::yaml::{Mark, Spanned};
 use crate::{EndpointIndex, RegionIndex};
 
@@ -32,7 +35,9 @@ const LATENCY_MAX_MS: f32 = 10_000.0;
 /// `ctx`.
 pub(crate) fn compile(raw: RawRegions, ctx: &mut CompileContext<'_>) -> CompiledRegions {
     let edge_id = ctx.place.region;
+    let plaintext = plaintext::compile(raw.plaintext_upstreams, ctx);
     let mut built = Build {
+        plaintext,
         ctx,
         regions: Vec::new(),
         endpoints: Vec::new(),
@@ -56,15 +61,14 @@ pub(crate) fn compile(raw: RawRegions, ctx: &mut CompileContext<'_>) -> Compiled
     let failover = built.failover(&traffic.failover.unwrap_or_default());
     let versions = built.versions(traffic.version_routing, traffic.version_header);
     let Build {
-        regions, endpoints, ..
+        regions,
+        endpoints,
+        plaintext,
+        ..
     } = built;
     let edge = position(&regions, edge_id);
     let latency = LatencyMap::compile(&regions, &listed, edge);
-    let tolls: Vec<Toll> = (0u16..)
-        .map(RegionIndex)
-        .take(regions.len())
-        .map(|at| toll(&regions, (edge, at), prices.as_ref()))
-        .collect();
+    let tolls = tolls(&regions, edge, prices.as_ref());
     let dearest = tolls
         .iter()
         .filter_map(|toll| toll.back)
@@ -75,6 +79,7 @@ pub(crate) fn compile(raw: RawRegions, ctx: &mut CompileContext<'_>) -> Compiled
             .map(|(at, (region, toll))| HotRegion {
                 tag: tag_of(&region.id),
                 endpoints: region.endpoints.clone(),
+                sealed: region.endpoints.start..region.endpoints.start + region.sealed,
                 role: region.role,
                 capacity: region.capacity,
                 weight: share(region.weight),
@@ -85,6 +90,8 @@ pub(crate) fn compile(raw: RawRegions, ctx: &mut CompileContext<'_>) -> Compiled
             })
             .collect(),
         tags: tags(&endpoints),
+        exposed: exposed(&regions),
+        plaintext,
         latency,
         all: regions,
         endpoints,
@@ -94,6 +101,19 @@ pub(crate) fn compile(raw: RawRegions, ctx: &mut CompileContext<'_>) -> Compiled
         versions,
         prices,
     }
+}
+
+/// The tolls of all regions.
+fn tolls(
+    regions: &[Region],
+    edge: Option<RegionIndex>,
+    prices: Option<&EgressPrices>,
+) -> Vec<Toll> {
+    (0u16..)
+        .map(RegionIndex)
+        .take(regions.len())
+        .map(|at| toll(regions, (edge, at), prices))
+        .collect()
 }
 
 /// What traffic between the edge and a region costs. Between two listed
@@ -119,6 +139,7 @@ fn toll(
 }
 
 struct Build<'a, 'b> {
+    plaintext: Plaintext,
     ctx: &'a mut CompileContext<'b>,
     regions: Vec<Region>,
     endpoints: Vec<Endpoint>,
@@ -179,6 +200,7 @@ impl Build<'_, '_> {
         for endpoint in raw.endpoints {
             self.endpoint(&id, index, endpoint);
         }
+        let sealed = self.seal(start);
         let (country, city, place) = raw
             .location
             .map_or((None, None, None), |l| self.location(l));
@@ -202,7 +224,18 @@ impl Build<'_, '_> {
             compliance: raw.compliance,
             egress_per_gib: egress,
             endpoints: narrow(start)..narrow(self.endpoints.len()),
+            sealed,
         });
+    }
+
+    /// Puts the sealed endpoints of the region that is being built first, each
+    /// kind in the order of the file. Says how many there are.
+    fn seal(&mut self, start: usize) -> u32 {
+        let plaintext = &self.plaintext;
+        let exposed = |endpoint: &Endpoint| !plaintext.way(endpoint).is_sealed();
+        let own = self.endpoints.get_mut(start..).unwrap_or_default();
+        own.sort_by_key(exposed);
+        narrow(own.iter().filter(|endpoint| !exposed(endpoint)).count())
     }
 
     fn location(&mut self, raw: RawLocation) -> (Option<Country>, Option<String>, Option<Point>) {
@@ -340,6 +373,19 @@ fn share(percent: u32) -> f32 {
 
 fn narrow(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)
+}
+
+fn exposed(regions: &[Region]) -> Option<Box<Exposed>> {
+    let (mut bare, mut unsealed) = (RegionSet::EMPTY, RegionSet::EMPTY);
+    for (at, region) in (0u16..).zip(regions) {
+        if region.sealed == 0 {
+            unsealed.insert(RegionIndex(at));
+            if region.endpoint_count() > 0 {
+                bare.insert(RegionIndex(at));
+            }
+        }
+    }
+    (!bare.is_empty()).then(|| Box::new(Exposed { bare, unsealed }))
 }
 
 fn tags(endpoints: &[Endpoint]) -> Vec<(u64, EndpointIndex)> {

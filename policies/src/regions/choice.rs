@@ -67,6 +67,9 @@ pub enum Removal {
     RouteConstraint,
     /// It has no endpoint.
     NoEndpoints,
+    /// Its endpoints are spoken to in plain text, and the data must be
+    /// encrypted in transit.
+    Plaintext,
     /// An operator drains it.
     Draining,
     /// An operator forces another region.
@@ -112,6 +115,7 @@ impl Removal {
             | Self::Tried => true,
             Self::Law
             | Self::RouteConstraint
+            | Self::Plaintext
             | Self::Failed
             | Self::Standby
             | Self::Degraded
@@ -129,6 +133,7 @@ impl Removal {
             Self::Law => "law",
             Self::RouteConstraint => "route-constraint",
             Self::NoEndpoints => "no-endpoints",
+            Self::Plaintext => "plaintext",
             Self::Draining => "draining",
             Self::Forced => "forced",
             Self::Pinned => "pinned",

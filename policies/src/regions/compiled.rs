@@ -12,10 +12,13 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::failover::FailoverPolicy;
+use super::gates::{Gate, is_out};
 use super::latency::LatencyMap;
+use super::plaintext::{Plaintext, Way};
 use super::prices::EgressPrices;
 use super::score::Scoring;
 use super::versions::{VersionIndex, Versions};
+use crate::residency::{Permitted, RegionSet};
 use crate::{EndpointIndex, RegionIndex};
 
 /// Most regions in one policy set.
@@ -61,6 +64,8 @@ pub struct Region {
     /// Total of the seed's decision matrix, 0 to 10; breaks ties.
     pub tie_break: f32,
     pub(crate) endpoints: Range<u32>,
+    /// Of these, the first so many are sealed.
+    pub(crate) sealed: u32,
 }
 
 impl Region {
@@ -148,6 +153,9 @@ pub(crate) struct CompiledRegions {
     pub(crate) versions: Versions,
     /// `None`: nothing is said of prices between regions.
     pub(crate) prices: Option<EgressPrices>,
+    pub(crate) plaintext: Plaintext,
+    /// Regions that are spoken to in plain text only; `None`: there are none.
+    pub(crate) exposed: Option<Box<Exposed>>,
     /// The same regions, as far as every request reads them.
     pub(crate) hot: Vec<HotRegion>,
 }
@@ -168,6 +176,8 @@ pub(crate) struct HotRegion {
     /// FNV-1a of its id.
     pub(crate) tag: u64,
     pub(crate) endpoints: Range<u32>,
+    /// Of these, those that data may be sent to that must be encrypted.
+    pub(crate) sealed: Range<u32>,
     pub(crate) role: Role,
     pub(crate) capacity: Option<f32>,
     /// 0 to 1.
@@ -178,6 +188,27 @@ pub(crate) struct HotRegion {
     pub(crate) toll: Toll,
     /// What the matrix says from the edge's own place.
     pub(crate) from_edge_ms: Option<f32>,
+}
+
+/// Regions without a sealed endpoint.
+#[derive(Debug)]
+pub(crate) struct Exposed {
+    /// Those that have others.
+    pub(crate) bare: RegionSet,
+    /// All, those without any endpoint included.
+    pub(crate) unsealed: RegionSet,
+}
+
+impl HotRegion {
+    /// The endpoints that data of this permit may be sent to.
+    #[inline]
+    pub(crate) fn serves(&self, permitted: &Permitted) -> &Range<u32> {
+        if permitted.must_be_encrypted() && !is_out(Gate::Plaintext) {
+            &self.sealed
+        } else {
+            &self.endpoints
+        }
+    }
 }
 
 impl CompiledRegions {
@@ -198,6 +229,11 @@ impl CompiledRegions {
         self.tags.get(at).map(|(_, endpoint)| *endpoint)
     }
 
+    /// How what is sent to an endpoint travels.
+    pub(crate) fn way(&self, endpoint: &Endpoint) -> Way {
+        self.plaintext.way(endpoint)
+    }
+
     /// For `/snapshot`.
     pub(crate) fn to_json(&self) -> Value {
         json!({
@@ -214,6 +250,7 @@ impl CompiledRegions {
             "failover": self.failover,
             "version_routing": self.versions.to_json(),
             "egress_prices": self.prices.as_ref().map(|prices| prices.to_json(&self.all)),
+            "plaintext_upstreams": self.plaintext.to_json(),
             "latency_ms": self.latency_json(),
         })
     }
@@ -237,6 +274,7 @@ impl CompiledRegions {
                 "id": endpoint.id,
                 "scheme": endpoint.scheme,
                 "authority": endpoint.authority,
+                "way": self.way(endpoint),
                 "version": endpoint.version,
             })).collect::<Vec<_>>(),
         })

@@ -7,6 +7,8 @@
 pub(crate) enum Gate {
     /// Only permitted regions.
     Law,
+    /// Only endpoints that encrypt what must be encrypted.
+    Plaintext,
     /// Only usable endpoints.
     Health,
     /// No region that has failed while another can serve.

@@ -9,6 +9,7 @@ pub(crate) mod failover;
 pub(crate) mod gates;
 mod latency;
 mod place;
+mod plaintext;
 mod prices;
 mod raw;
 mod score;
@@ -19,11 +20,13 @@ pub(crate) use build::compile;
 pub use choice::{
     Affinity, AffinityOutcome, Ask, Candidate, Choice, NoRegion, Removal, Seen, TRIED_MAX, Tried,
 };
-pub(crate) use compiled::{CompiledRegions, tag_of};
+pub(crate) use compiled::{CompiledRegions, Exposed, tag_of};
 pub use compiled::{
     ENDPOINTS_MAX, Endpoint, REGIONS_MAX, Region, Role, Scheme, Toll, Transport, endpoint_tag,
 };
 pub use failover::{FailoverPolicy, Phase, RegionHealth};
+pub(crate) use plaintext::RawPlaintext;
+pub use plaintext::Way;
 pub(crate) use raw::{
     RawEgressPrices, RawLatencyMatrix, RawRegionList, RawRegions, RawScoring, RawTrafficPolicy,
 };

@@ -19,6 +19,7 @@ pub(crate) type RawLatencyMatrix = Pairs<String, Pairs<String, Spanned<f32>>>;
 /// The keys of this family.
 #[derive(Default)]
 pub(crate) struct RawRegions {
+    pub(crate) plaintext_upstreams: Option<Spanned<super::plaintext::RawPlaintext>>,
     pub(crate) regions: Option<Spanned<RawRegionList>>,
     pub(crate) latency_matrix: Option<Spanned<RawLatencyMatrix>>,
     pub(crate) scoring: Option<Spanned<RawScoring>>,

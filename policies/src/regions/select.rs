@@ -196,7 +196,7 @@ pub fn terms(
 fn is_weighed(removal: Option<Removal>) -> bool {
     !matches!(
         removal,
-        Some(Removal::Law | Removal::RouteConstraint | Removal::NoEndpoints)
+        Some(Removal::Law | Removal::RouteConstraint | Removal::NoEndpoints | Removal::Plaintext)
     )
 }
 
@@ -233,7 +233,12 @@ pub fn complete(
             seen.unwrap_or_else(|| {
                 let idle = scale.weigh(at, hot, || Some((Seen::IDLE, None)));
                 match idle.removed_by {
-                    Some(Removal::Law | Removal::RouteConstraint | Removal::NoEndpoints) => idle,
+                    Some(
+                        Removal::Law
+                        | Removal::RouteConstraint
+                        | Removal::NoEndpoints
+                        | Removal::Plaintext,
+                    ) => idle,
                     Some(_) | None => Candidate {
                         removed_by: Some(Removal::Outscored),
                         ..idle
@@ -328,6 +333,9 @@ impl<'a> Scale<'a> {
         // Named, but not served from here: nothing to weigh.
         if hot.endpoints.is_empty() {
             return out(Removal::NoEndpoints);
+        }
+        if hot.serves(self.permitted).is_empty() {
+            return out(Removal::Plaintext);
         }
         let Some((seen, removal)) = look() else {
             return out(Removal::NoEndpoints);
@@ -551,7 +559,7 @@ impl Weighing<'_> {
         let untroubled = state.is_untroubled(self.ask.now);
         endpoint::supply(
             self.view,
-            &hot.endpoints,
+            hot.serves(self.ask.permitted),
             self.ask,
             (self.policy(), untroubled),
         )
@@ -567,7 +575,7 @@ impl Weighing<'_> {
         endpoint::pick(&Pool {
             snapshot: self.snapshot,
             view: self.view,
-            endpoints: &hot.endpoints,
+            endpoints: hot.serves(self.ask.permitted),
             ask: self.ask,
             supply,
         })
@@ -586,6 +594,10 @@ impl Weighing<'_> {
         };
         let region = compiled.region;
         if self.scale.standing(region).is_none() || !self.ask.permitted.in_route(region) {
+            return Pin::Not(AffinityOutcome::YieldedToLaw);
+        }
+        let hot = self.snapshot.regions.hot.get(region.index());
+        if !hot.is_some_and(|hot| hot.serves(self.ask.permitted).contains(&endpoint.0)) {
             return Pin::Not(AffinityOutcome::YieldedToLaw);
         }
         let mut weighed = candidates.iter();
@@ -629,6 +641,7 @@ fn tier(removal: Option<Removal>) -> Option<u8> {
             Removal::Law
             | Removal::RouteConstraint
             | Removal::NoEndpoints
+            | Removal::Plaintext
             | Removal::Draining
             | Removal::Forced
             | Removal::Pinned

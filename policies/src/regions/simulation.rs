@@ -142,7 +142,14 @@ fn policies(variant: usize) -> Snapshot {
             .next()
             .unwrap_or_default();
         let urls: Vec<String> = (0..count)
-            .map(|nth| format!("'http://{id}-{}:80'", nth + variant % 2))
+            .map(|nth| {
+                format!(
+                    "'http://{id}-{}.svc.clusterset.local:80'",
+                    nth + variant % 2
+                )
+            })
+            // One that nothing may be sent to, for all data is to be encrypted.
+            .chain((at % 2 == 0).then(|| format!("'http://{id}-plain:80'")))
             .collect();
         // So small that regions fill up at the pace of the simulation.
         let head = block[..start].replace("capacity: ", "capacity: 0.0");
@@ -469,6 +476,9 @@ impl Simulation {
         if endpoint.region != choice.region() {
             return Err(format!("{} is not of {}", endpoint.id, region.id));
         }
+        if endpoint.host.ends_with("-plain") {
+            return Err(format!("{} is spoken to in plain text", endpoint.id));
+        }
         if !self.can_serve(ask, choice.region()) || !self.is_fresh(ask, choice.endpoint()) {
             return Err(format!("{} cannot serve", endpoint.id));
         }
@@ -569,7 +579,8 @@ impl Simulation {
             .view
             .endpoint(endpoint)
             .is_some_and(|state| state.is_usable(self.now));
-        usable && !ask.tried.contains(endpoint)
+        let plain = self.snapshot.endpoint(endpoint).host.ends_with("-plain");
+        usable && !plain && !ask.tried.contains(endpoint)
     }
 
     /// No region leaves a state before its time.
@@ -690,6 +701,7 @@ fn the_same_seed_leaves_the_same_trace() {
 fn the_checker_finds_each_gate_that_is_taken_out() {
     for (gate, complaint) in [
         (Gate::Law, "the law does not allow"),
+        (Gate::Plaintext, "is spoken to in plain text"),
         (Gate::Health, "cannot serve"),
         (Gate::Failover, "has failed and"),
         (Gate::Patience, "left "),

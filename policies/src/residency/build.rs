@@ -57,6 +57,13 @@ pub(crate) fn compile(
     if let Some(over) = laws.value.get(JURISDICTIONS_MAX) {
         ctx.error(over.at, format!("over {JURISDICTIONS_MAX} jurisdictions"));
     }
+    if let (Switch::On, Some(exposed)) = (switch, &regions.exposed) {
+        let names = exposed.bare.names(regions).join(", ");
+        ctx.warn(
+            laws.at,
+            format!("spoken to in plain text, so no data that must be encrypted in transit goes there: {names}; write `https://` endpoints, or list networks that encrypt by themselves in `plaintext_upstreams.mesh`"),
+        );
+    }
     let known = raw
         .known_regions
         .map(|known| known.value)

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::class::DataClass;
 use super::raw::RawClassify;
+use super::vouched::Believed;
 use crate::compile::CompileContext;
 use crate::routes::{McpRoute, matching};
 use crate::yaml::{Pairs, Spanned};
@@ -61,6 +62,7 @@ pub(crate) struct CompiledClassify {
     mcp_tools: Vec<(NamePattern, DataClass)>,
     /// The strictest of `mcp_methods` and `mcp_tools`.
     mcp_strictest: Option<DataClass>,
+    pub(super) believed: Believed,
 }
 
 #[derive(Clone, Debug)]
@@ -174,6 +176,7 @@ impl CompiledClassify {
         };
         json!({
             "default": self.default,
+            "from_trusted_hops": self.believed.names(),
             "methods": self.methods.iter().map(|(name, class)| (name.clone(), json!(class)))
                 .collect::<serde_json::Map<_, _>>(),
             "mcp": {
@@ -232,6 +235,8 @@ pub(crate) fn compile_classify(
         .map(|mcp| patterns(&mcp.methods, ctx))
         .unwrap_or_default();
     let mcp_tools = mcp.map(|mcp| patterns(&mcp.tools, ctx)).unwrap_or_default();
+    let claims = raw.as_ref().map_or(&[][..], |raw| &raw.from_trusted_hops);
+    let believed = Believed::new(claims);
     let mut methods = Vec::new();
     for (name, class) in raw.iter().flat_map(|raw| &raw.methods.0) {
         if matching::KNOWN.contains(&name.value.as_str()) {
@@ -251,6 +256,7 @@ pub(crate) fn compile_classify(
         mcp_methods,
         mcp_tools,
         mcp_strictest,
+        believed,
     }
 }
 

@@ -72,6 +72,11 @@ pub struct Jurisdiction {
     pub protects: DataClass,
     /// Its own regions by name, configured or not.
     pub own_names: Vec<String>,
+    /// What people may ask for, e.g. `erasure`; for explanations.
+    pub rights: Vec<String>,
+    /// How often compliance is audited, e.g. `quarterly`; for explanations
+    /// and reports.
+    pub audit_frequency: Option<String>,
     pub(super) cells: [Cell; 4],
     pub(super) duties: [Duties; 4],
 }
@@ -267,6 +272,8 @@ fn law_json(
         "unknown_location": unknown,
         "cross_border": law.cross_border,
         "protects": law.protects,
+        "rights": law.rights,
+        "audit_frequency": law.audit_frequency,
         "classes": cells,
     })
 }

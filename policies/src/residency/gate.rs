@@ -10,6 +10,7 @@ use super::classify::Classified;
 use super::compiled::{Cell, CrossBorder, Jurisdiction, Switch};
 use super::obligations::{Obligation, Obligations};
 use super::set::RegionSet;
+use crate::regions::Exposed;
 use crate::{Facts, JurisdictionIndex, RegionIndex, Route, Snapshot};
 
 /// The regions that may serve one request. Only [`eligible`] makes one, and
@@ -93,6 +94,12 @@ impl Permitted {
         }
     }
 
+    /// Whether the data must be encrypted in transit, wherever it goes.
+    #[inline]
+    pub fn must_be_encrypted(&self) -> bool {
+        self.always.contains(Obligation::EncryptionInTransit)
+    }
+
     /// The class of the data.
     pub fn class(&self) -> DataClass {
         self.class
@@ -163,6 +170,9 @@ pub enum RefusalRule {
     NotConfigured,
     /// The route's `regions` and the law have none in common.
     RouteConstraint,
+    /// The data must be encrypted in transit, and every region that it may go
+    /// to is spoken to in plain text.
+    Plaintext,
 }
 
 impl RefusalRule {
@@ -174,6 +184,7 @@ impl RefusalRule {
             Self::ConsentMissing => "consent_missing",
             Self::NotConfigured => "not_configured",
             Self::RouteConstraint => "route_constraint",
+            Self::Plaintext => "plaintext",
         }
     }
 }
@@ -196,6 +207,9 @@ impl ResidencyRefusal {
             RefusalRule::NotConfigured => "a configured region that the law allows".to_owned(),
             RefusalRule::RouteConstraint => {
                 "a region that both the route and the law allow".to_owned()
+            }
+            RefusalRule::Plaintext => {
+                "an `https://` endpoint, or its network in `plaintext_upstreams.mesh`".to_owned()
             }
         }
     }
@@ -225,6 +239,9 @@ impl fmt::Display for ResidencyRefusal {
             RefusalRule::ConsentMissing => f.write_str(" may not leave it without consent"),
             RefusalRule::NotConfigured => f.write_str(" may go to no region configured here"),
             RefusalRule::RouteConstraint => f.write_str(" may go to no region of this route"),
+            RefusalRule::Plaintext => {
+                f.write_str(" must be encrypted in transit, and no endpoint that it may go to is")
+            }
         }
     }
 }
@@ -259,7 +276,8 @@ pub fn eligible(
                 // and every index is one of them.
                 return Ok(Permitted::nothing(class));
             };
-            by_law(law, index, facts, class).restricted(route, law, index)
+            let exposed = snapshot.regions.exposed.as_deref();
+            by_law(law, index, facts, class).restricted(route, law, exposed)
         }
     }
 }
@@ -321,22 +339,33 @@ impl Permitted {
         }
     }
 
+    /// Whether data that must be encrypted could go in plain text only.
+    fn is_exposed(&self, exposed: &Exposed) -> bool {
+        let regions = self.regions();
+        self.must_be_encrypted()
+            && regions.without(&exposed.unsealed).is_empty()
+            && !regions.and(&exposed.bare).is_empty()
+    }
+
     fn restricted(
         mut self,
         route: &Route,
         law: &Arc<Jurisdiction>,
-        jurisdiction: JurisdictionIndex,
+        exposed: Option<&Exposed>,
     ) -> Result<Self, ResidencyRefusal> {
         self.route = route.regions;
         let rule = if self.law.is_empty() {
             law.refusal_rule(self.class)
         } else if self.regions().is_empty() {
             RefusalRule::RouteConstraint
+        } else if exposed.is_some_and(|exposed| self.is_exposed(exposed)) {
+            RefusalRule::Plaintext
         } else {
             return Ok(self);
         };
         Err(ResidencyRefusal {
-            jurisdiction,
+            // Made by a law: there is one.
+            jurisdiction: self.jurisdiction.unwrap_or(JurisdictionIndex(0)),
             class: self.class,
             rule,
             law: Arc::clone(law),

@@ -10,6 +10,9 @@ use crate::compile::CompileContext;
 use crate::regions::CompiledRegions;
 use crate::yaml::Spanned;
 
+/// Most rights of one law.
+const RIGHTS_MAX: usize = 32;
+
 /// What laws are compiled with.
 pub(super) struct Laws<'a> {
     pub(super) regions: &'a CompiledRegions,
@@ -50,6 +53,11 @@ impl Laws<'_> {
                 .iter()
                 .map(|name| name.value.clone())
                 .collect(),
+            rights: raw.rights.iter().map(|right| right.value.clone()).collect(),
+            audit_frequency: raw
+                .audit_frequency
+                .as_ref()
+                .map(|often| often.value.clone()),
             cells: DataClass::ALL.map(cell),
             duties: DataClass::ALL.map(duties),
         }
@@ -167,6 +175,18 @@ fn contradictions(raw: &RawJurisdiction, ctx: &mut CompileContext<'_>) {
     }
     if raw.countries.value.is_empty() {
         ctx.error(raw.countries.at, "a jurisdiction of no country");
+    }
+    if let Some(over) = raw.rights.get(RIGHTS_MAX) {
+        ctx.error(over.at, format!("over {RIGHTS_MAX} rights"));
+    }
+    let one = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    for word in raw.rights.iter().chain(&raw.audit_frequency) {
+        if !(1..=64).contains(&word.value.len()) || !word.value.bytes().all(one) {
+            ctx.error(
+                word.at,
+                "this is one word, such as `erasure` or `quarterly`",
+            );
+        }
     }
     let word = |b: u8| b.is_ascii_alphanumeric() || b" ,.-_".contains(&b);
     let sane = |text: &str| (1..=64).contains(&text.len()) && text.bytes().all(word);

@@ -18,6 +18,7 @@ mod raw;
 mod set;
 mod tiers;
 mod transfer;
+mod vouched;
 
 pub(crate) use build::compile;
 pub use class::DataClass;
@@ -34,6 +35,7 @@ pub(crate) use raw::{
 };
 pub use set::RegionSet;
 pub use transfer::{Transfer, TransferAsk, transfer};
+pub use vouched::vouched;
 
 #[cfg(test)]
 mod tests;

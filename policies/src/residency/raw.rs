@@ -6,6 +6,7 @@ use serde::Deserialize;
 use super::class::DataClass;
 use super::compiled::{CrossBorder, Encryption, Storage};
 use super::obligations::Obligation;
+use super::vouched::Claim;
 use crate::yaml::{OnOff, Pairs, Spanned};
 
 pub(crate) type RawJurisdictions = Vec<Spanned<RawJurisdiction>>;
@@ -35,6 +36,9 @@ pub(crate) struct RawJurisdiction {
     pub(super) protects: Option<DataClass>,
     #[serde(default)]
     pub(super) obligations: Vec<Obligation>,
+    #[serde(default)]
+    pub(super) rights: Vec<Spanned<String>>,
+    pub(super) audit_frequency: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -76,6 +80,8 @@ pub(crate) struct RawClassify {
     #[serde(default)]
     pub(super) methods: Pairs<String, DataClass>,
     pub(super) mcp: Option<RawMcpClasses>,
+    #[serde(default)]
+    pub(super) from_trusted_hops: Vec<Claim>,
 }
 
 #[derive(Deserialize)]

@@ -787,3 +787,188 @@ mod properties {
         }
     }
 }
+
+const SOMEWHERE: &str = "
+jurisdictions:
+  - { id: eu, countries: [EU], own_regions: [europe-west1], cross_border: prohibited }
+  - { id: rest, countries: ['*'], own_regions: [us-central1], cross_border: allowed }
+";
+
+/// How the endpoints of the three regions travel, by this key.
+fn ways(key: &str, hosts: [&str; 3]) -> [crate::regions::Way; 3] {
+    let [a, b, c] = hosts;
+    let set = [crate::testing::source(
+        "regions.yaml",
+        &format!(
+            "regions:\n  - {{ id: europe-west1, endpoints: [\"http://{a}:80\"] }}\n  - {{ id: us-central1, endpoints: [\"http://{b}:80\", \"http://{c}:80\"] }}\n{key}\nresidency: off\n"
+        ),
+    )];
+    let snapshot = crate::testing::compiled(&set);
+    let way = |host: &str| {
+        let at = snapshot.endpoints().iter().position(|e| e.host == host);
+        snapshot.way(crate::EndpointIndex(u32::try_from(at.unwrap()).unwrap()))
+    };
+    hosts.map(|host| way(host.trim_matches(['[', ']'])))
+}
+
+#[test]
+fn plain_text_is_sealed_in_this_machine_and_in_a_listed_mesh_only() {
+    use crate::regions::Way::{Loopback, Mesh, Plaintext};
+    let hosts = ["127.0.0.9", "10.1.2.3", "a.mesh.local"];
+    assert_eq!(ways("", hosts), [Loopback, Plaintext, Plaintext]);
+    let listed = "plaintext_upstreams: { mesh: [10.0.0.0/8, '*.mesh.local'] }";
+    assert_eq!(ways(listed, hosts), [Loopback, Mesh, Mesh]);
+    let strict = "plaintext_upstreams: { loopback: refuse, mesh: [b.mesh.local] }";
+    assert_eq!(ways(strict, hosts), [Plaintext, Plaintext, Plaintext]);
+    assert_eq!(
+        ways(listed, ["[::1]", "mesh.local", "amesh.local"]),
+        [Loopback, Plaintext, Plaintext]
+    );
+    assert_eq!(
+        ways(
+            "plaintext_upstreams: { mesh: [Plain-Name, 'fd00::/8'] }",
+            ["localhost", "plain-name", "[fd00::1]"]
+        ),
+        [Loopback, Mesh, Mesh]
+    );
+}
+
+#[test]
+fn a_mesh_entry_that_is_neither_network_nor_name_is_refused() {
+    for entry in [
+        "'*'",
+        "'*mesh'",
+        "'a b'",
+        "10.0.0.0/99",
+        "''",
+        "'*.*.x'",
+        "300.1.1.1",
+    ] {
+        let found = faults(&format!("plaintext_upstreams: {{ mesh: [{entry}] }}\n"));
+        assert_eq!(found.len(), 1, "{entry}: {found:?}");
+    }
+}
+
+#[test]
+fn what_must_be_encrypted_does_not_go_in_plain_text() {
+    let head = head("GET /v3/echo", &[]);
+    let route = |snapshot: &Snapshot| snapshot.routes().first().cloned();
+    let plain = snapshot(&format!(
+        "{SOMEWHERE}plaintext_upstreams: {{ mesh: [] }}\nroutes: [{{ id: all, path: '/*' }}]\n"
+    ));
+    let warned = plain.warnings().first().unwrap().message.clone();
+    assert!(
+        warned.contains("europe-west1") && warned.contains("plain text"),
+        "{warned}"
+    );
+    let classified = Classified {
+        class: DataClass::Tier1Pii,
+        by: ClassSource::Header,
+    };
+    let refused = eligible(
+        &plain,
+        &route(&plain).unwrap(),
+        &facts(&head, "DE"),
+        classified,
+    )
+    .unwrap_err();
+    assert_eq!(refused.rule, RefusalRule::Plaintext);
+    assert!(refused.to_string().contains("must be encrypted in transit"));
+    assert!(refused.needed().contains("plaintext_upstreams.mesh"));
+    // One region's network is listed: the others are no candidates.
+    let mixed = snapshot(&format!(
+        "{SOMEWHERE}plaintext_upstreams: {{ mesh: [10.0.0.3] }}\nroutes: [{{ id: all, path: '/*' }}]\n"
+    ));
+    let state = crate::State::new();
+    let view = state.reconcile(&mixed, crate::Tick(0));
+    let mut facts = facts(&head, "US");
+    facts.claims.consent = Some(Vouched::Token);
+    let explained = crate::explain::explain(&mixed, &view, &facts, crate::Tick(0), 0);
+    assert_eq!(
+        explained.region.as_deref(),
+        Some("europe-west2"),
+        "{explained:?}"
+    );
+    let removed = |id: &str| {
+        let one = explained.candidates.iter().find(|c| c.region == id);
+        one.unwrap().removed_by
+    };
+    assert_eq!(removed("us-central1"), Some("plaintext"));
+    assert_eq!(removed("europe-west1"), Some("plaintext"));
+    assert!(
+        explained.permitted.contains(&"us-central1".to_owned()),
+        "the law allows it"
+    );
+}
+
+#[test]
+fn of_a_mixed_region_only_the_sealed_endpoints_serve() {
+    let set = crate::testing::source(
+        "all.yaml",
+        "regions:
+  - { id: us-central1, endpoints: [\"http://10.0.0.1:80\", \"http://10.9.0.1:80\", \"http://10.9.0.2:80\"] }
+plaintext_upstreams: { mesh: [10.9.0.0/16] }
+jurisdictions: [{ id: rest, countries: ['*'], own_regions: [us-central1], cross_border: allowed }]
+routes: [{ id: all, path: '/*' }]
+",
+    );
+    let snapshot = crate::testing::compiled(&[set]);
+    assert!(snapshot.warnings().is_empty());
+    let state = crate::State::new();
+    let view = state.reconcile(&snapshot, crate::Tick(0));
+    let head = head("GET /", &[]);
+    let facts = facts(&head, "US");
+    for draw in 0..200 {
+        let explained = crate::explain::explain(&snapshot, &view, &facts, crate::Tick(0), draw);
+        let endpoint = explained.endpoint.unwrap();
+        assert!(endpoint.contains("//10.9."), "{endpoint}");
+    }
+}
+
+#[test]
+fn only_a_trusted_hop_vouches_and_only_for_what_the_policy_names() {
+    let all = snapshot(
+        "residency: off\nclassify: { from_trusted_hops: [consent, safeguards, purpose] }\n",
+    );
+    let fields = [
+        ("x-consent", "granted"),
+        ("x-safeguards", "in-place"),
+        ("x-purpose", "support"),
+    ];
+    let request = head("GET /", &fields);
+    let hop = super::vouched(&all, &request, crate::Trust::Trusted);
+    assert_eq!(hop.consent, Some(Vouched::TrustedHop));
+    assert_eq!(hop.safeguards, Some(Vouched::TrustedHop));
+    assert_eq!(hop.purpose.unwrap().text, "support");
+    let client = super::vouched(&all, &request, crate::Trust::Untrusted);
+    assert!(client.consent.is_none() && client.safeguards.is_none() && client.purpose.is_none());
+    let none = snapshot("residency: off\n");
+    let silent = super::vouched(&none, &request, crate::Trust::Trusted);
+    assert!(silent.consent.is_none() && silent.safeguards.is_none() && silent.purpose.is_none());
+    let one = snapshot("residency: off\nclassify: { from_trusted_hops: [purpose] }\n");
+    let purpose = super::vouched(&one, &request, crate::Trust::Trusted);
+    assert!(purpose.consent.is_none() && purpose.purpose.is_some());
+}
+
+#[test]
+fn a_field_that_is_unclear_vouches_for_nothing() {
+    let all = snapshot(
+        "residency: off\nclassify: { from_trusted_hops: [consent, safeguards, purpose] }\n",
+    );
+    for fields in [
+        &[("x-consent", "granted"), ("x-consent", "withdrawn")][..],
+        &[("x-consent", "granted"), ("x-consent", "granted")],
+        &[("x-consent", "GRANTED")],
+        &[("x-consent", "true")],
+        &[("x-consent", "")],
+        &[("x-safeguards", "no")],
+        &[("x-purpose", "two words")],
+        &[("x-purpose", "")],
+    ] {
+        let request = head("GET /", fields);
+        let claims = super::vouched(&all, &request, crate::Trust::Trusted);
+        let nothing =
+            claims.consent.is_none() && claims.safeguards.is_none() && claims.purpose.is_none();
+        assert!(nothing, "{fields:?}");
+    }
+}

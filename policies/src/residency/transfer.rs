@@ -107,6 +107,32 @@ impl Snapshot {
     }
 }
 
+impl Snapshot {
+    /// Whether a transfer leaves the regions of the law that answers it. False
+    /// with residency off.
+    pub fn crosses_border(&self, ask: &TransferAsk) -> bool {
+        self.law_of_region(ask)
+            .is_some_and(|law| !law.cell(ask.class).own.contains(ask.destination))
+    }
+
+    /// What must be done along with a transfer; nothing where it may not be.
+    pub fn transfer_obligations(&self, ask: &TransferAsk, outcome: Transfer) -> Obligations {
+        let Some(law) = self.law_of_region(ask).filter(|_| outcome.may_go()) else {
+            return Obligations::NONE;
+        };
+        let cell = law.cell(ask.class);
+        let mut owed = if cell.burdened.contains(ask.destination) {
+            cell.always.and(cell.burden)
+        } else {
+            cell.always
+        };
+        if ask.consent.is_some() {
+            owed = owed.without(Obligation::Consent);
+        }
+        owed
+    }
+}
+
 impl Jurisdiction {
     fn claims(&self, region: RegionIndex) -> bool {
         self.cells.iter().any(|cell| cell.own.contains(region))

@@ -102,6 +102,7 @@ fn with_token(token: &str, parts: &Parts, route: &Route) -> Result<Caller, Denie
         | Route::Decisions
         | Route::Decision(_)
         | Route::Explain
+        | Route::ResidencyCheck
         | Route::Reload
         | Route::Drain => Err(Denied::Token),
     }

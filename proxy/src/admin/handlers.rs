@@ -15,6 +15,7 @@ use super::answer::{self, Body, Problem};
 use super::explain;
 use super::guard::Caller;
 use super::query;
+use super::residency;
 use super::routes::{LISTED, Route};
 use crate::edge::{Edge, Phase};
 use crate::overrides::{self, Denied, Wish};
@@ -61,6 +62,10 @@ pub(super) async fn answer(call: Call) -> Response<Body> {
         Route::Decision(id) => decision(edge, &id),
         Route::Explain => match read(call.body).await {
             Ok(body) => explained(edge, &body),
+            Err(refusal) => *refusal,
+        },
+        Route::ResidencyCheck => match read(call.body).await {
+            Ok(body) => residency::check(edge, &body).await,
             Err(refusal) => *refusal,
         },
         Route::Reload => reloaded(call.edge).await,

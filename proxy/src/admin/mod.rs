@@ -11,6 +11,7 @@ pub(crate) mod explain;
 mod guard;
 mod handlers;
 mod query;
+mod residency;
 mod routes;
 
 use std::convert::Infallible;

@@ -20,6 +20,7 @@ pub(super) enum Route {
     /// The request id, decoded.
     Decision(String),
     Explain,
+    ResidencyCheck,
     Reload,
     Drain,
 }
@@ -41,7 +42,7 @@ pub(super) enum Missing {
 }
 
 /// Paths with their methods and what they do, for the index.
-pub(super) const LISTED: [(&str, &str, &str); 13] = [
+pub(super) const LISTED: [(&str, &str, &str); 14] = [
     ("GET", "/livez", "whether the process answers"),
     (
         "GET",
@@ -85,6 +86,11 @@ pub(super) const LISTED: [(&str, &str, &str); 13] = [
         "/explain",
         "what this edge would decide now; {ip, path, method, host, class, headers}",
     ),
+    (
+        "POST",
+        "/residency/check",
+        "whether data may be moved; {source, destination, class, consent, request_id}",
+    ),
     ("POST", "/reload", "read the policy files now"),
     (
         "POST",
@@ -109,7 +115,11 @@ impl Route {
             | Self::Decision(_) => Effect::Reads,
             // Explaining changes nothing, but it comes as a POST: what guards
             // the others costs it nothing.
-            Self::Explain | Self::Reload | Self::Drain | Self::Override(_) => Effect::Changes,
+            Self::Explain
+            | Self::ResidencyCheck
+            | Self::Reload
+            | Self::Drain
+            | Self::Override(_) => Effect::Changes,
         }
     }
 }
@@ -158,6 +168,7 @@ fn of_path(path: &str) -> Option<Route> {
         "/snapshot" => Route::Snapshot,
         "/decisions" => Route::Decisions,
         "/explain" => Route::Explain,
+        "/residency/check" => Route::ResidencyCheck,
         "/reload" => Route::Reload,
         "/drain" => Route::Drain,
         _ => {

@@ -6,6 +6,7 @@ use std::task::Poll;
 
 use meridian_policies::{
     Facts, McpRoute, RejectReason, Route, RouteAction, RouteIndex, RouteWaf, Tick, WafMode,
+    residency,
 };
 use meridian_waf::BodyInspector;
 use meridian_wire::h1::{Connection as Persistence, ResponsePlan};
@@ -291,7 +292,7 @@ impl<'a> Exchange<'a, '_> {
             peer_trust: info.trust,
             location,
             mcp: None,
-            claims: meridian_policies::Claims::default(),
+            claims: residency::vouched(&self.generation.snapshot, head, info.trust),
             certificate: info.certificate(),
         }
     }

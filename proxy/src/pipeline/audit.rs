@@ -4,9 +4,9 @@
 //! border is told before anything of it leaves, once for each region that it
 //! is sent to. Where there is no log, or nothing to tell, this costs a look.
 
-use meridian_policies::audit::{Context, Kind, Operation, Refused, Transferred, Transport};
+use meridian_policies::RejectReason;
+use meridian_policies::audit::{Context, Kind, Operation, Refused, Transferred};
 use meridian_policies::regions::Choice;
-use meridian_policies::{Endpoint, RejectReason};
 
 use super::admit::Admitted;
 use super::ids::RequestId;
@@ -60,7 +60,7 @@ fn told<'a>(
         classified: *classified,
         permitted,
         region: choice.region(),
-        transport: transport(generation.snapshot.endpoint(choice.endpoint())),
+        way: generation.snapshot.way(choice.endpoint()),
         claims: facts.claims,
     };
     let record = crossed.record(&context((edge, generation), id));
@@ -77,19 +77,6 @@ impl Crossing<'_> {
             refusal.retry_after = Some(std::time::Duration::from_secs(1));
             Box::new(refusal)
         })
-    }
-}
-
-fn transport(endpoint: &Endpoint) -> Transport {
-    let loopback = endpoint.host == "localhost"
-        || endpoint
-            .host
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.to_canonical().is_loopback());
-    if loopback {
-        Transport::Loopback
-    } else {
-        Transport::Plaintext
     }
 }
 

@@ -36,10 +36,13 @@ const OWN: KnownSet = KnownSet::of(&[
     Known::McpSessionId,
 ]);
 
+/// What only a trusted hop may say of a person's data.
+const VOUCHING: KnownSet = KnownSet::of(&[Known::XConsent, Known::XPurpose, Known::XSafeguards]);
+
 /// The fields of a request that are not passed on as they came.
 pub fn dropped(trust: Trust) -> KnownSet {
     match trust {
-        Trust::Untrusted => OWN.with(Known::Tracestate),
+        Trust::Untrusted => OWN.with(Known::Tracestate).union(VOUCHING),
         Trust::Trusted => OWN,
     }
 }

@@ -228,3 +228,87 @@ fn a_country_whose_regions_are_not_configured_is_451() {
     stayed_home(&world);
     assert_eq!(world.eu.bytes(), b"");
 }
+
+/// Brazil and the United States, with what trusted hops may vouch for.
+fn vouching(plaintext: &str, trusted: &'static str) -> (Upstream, TestEdge) {
+    let us = Upstream::echo();
+    let law = LAW.replacen(
+        "classify:\n",
+        "classify:\n  from_trusted_hops: [consent, safeguards, purpose]\n",
+        1,
+    );
+    let edge = Setup::regions(&[("us-central1", "location: { country: US },", us.address)])
+        .policies(&law)
+        .policies(&PLACES.replace("country: SG", "country: JP"))
+        .policies(plaintext)
+        .trusting(trusted)
+        .start();
+    (us, edge)
+}
+
+fn claiming(client: &str, fields: &str) -> String {
+    format!(
+        "GET /data HTTP/1.1\r\nHost: edge\r\nX-Forwarded-For: {client}\r\n\
+         X-Data-Class: tier_2_personal\r\n{fields}\r\n"
+    )
+}
+
+const JAPANESE: &str = "203.0.113.7";
+
+#[test]
+fn consent_of_a_trusted_hop_opens_what_waits_for_it_and_nothing_else() {
+    let (us, edge) = vouching("", "127.0.0.0/8");
+    let ask = |client: &str, fields: &str| edge.plain().ask(claiming(client, fields)).status;
+    let consent = "X-Consent: granted\r\n";
+    assert_eq!(ask(JAPANESE, ""), 451);
+    assert_eq!(ask(JAPANESE, "X-Consent: no\r\n"), 451);
+    assert_eq!(
+        ask(JAPANESE, &format!("{consent}X-Consent: withdrawn\r\n")),
+        451
+    );
+    assert_eq!(ask(GERMAN, consent), 451, "adequacy is not consent");
+    assert_eq!(us.bytes(), b"");
+    assert_eq!(ask(JAPANESE, consent), 200);
+    let seen = String::from_utf8_lossy(&us.bytes()).to_ascii_lowercase();
+    assert!(
+        seen.contains("x-consent: granted"),
+        "the hop's word goes on: {seen}"
+    );
+    let strict = claiming(JAPANESE, consent).replace("tier_2_personal", "tier_1_pii");
+    assert_eq!(edge.plain().ask(strict).status, 451);
+}
+
+#[test]
+fn what_clients_say_of_consent_counts_for_nothing_and_goes_no_further() {
+    let (us, edge) = vouching("", "10.0.0.0/8");
+    let fields = "X-Consent: granted\r\nX-Safeguards: in-place\r\nX-Purpose: support\r\n";
+    // Nobody placed loopback: the law for the rest of the world, which waits
+    // for consent.
+    assert_eq!(edge.plain().ask(claiming(JAPANESE, fields)).status, 451);
+    assert_eq!(us.bytes(), b"");
+    let harmless = format!("GET /data HTTP/1.1\r\nHost: edge\r\n{fields}\r\n");
+    assert_eq!(edge.plain().ask(harmless).status, 200);
+    let seen = String::from_utf8_lossy(&us.bytes()).to_ascii_lowercase();
+    for name in ["x-consent", "x-safeguards", "x-purpose"] {
+        assert!(!seen.contains(name), "{seen}");
+    }
+}
+
+#[test]
+fn data_that_must_be_encrypted_does_not_leave_in_plain_text() {
+    let (us, edge) = vouching("plaintext_upstreams: { loopback: refuse }\n", "127.0.0.0/8");
+    let answer = edge.plain().ask(claiming("198.51.100.7", ""));
+    assert_eq!(answer.status, 451, "{}", answer.text());
+    assert!(
+        answer.text().contains("must be encrypted in transit"),
+        "{}",
+        answer.text()
+    );
+    assert_eq!(us.bytes(), b"");
+    let (us, edge) = vouching(
+        "plaintext_upstreams: { loopback: refuse, mesh: [127.0.0.0/8] }\n",
+        "127.0.0.0/8",
+    );
+    assert_eq!(edge.plain().ask(claiming("198.51.100.7", "")).status, 200);
+    assert_ne!(us.bytes(), b"");
+}

@@ -47,6 +47,7 @@ impl Weighing<'_> {
             Removal::Law
             | Removal::RouteConstraint
             | Removal::NoEndpoints
+            | Removal::Plaintext
             | Removal::Forced
             | Removal::Pinned
             | Removal::Tried

@@ -59,7 +59,9 @@ fn leave(candidates: &mut [Candidate], stays: impl Fn(&Candidate) -> bool, remov
 /// Law, route and configuration let the request go there.
 fn is_allowed(candidate: &Candidate) -> bool {
     match candidate.removed_by {
-        Some(Removal::Law | Removal::RouteConstraint | Removal::NoEndpoints) => false,
+        Some(
+            Removal::Law | Removal::RouteConstraint | Removal::NoEndpoints | Removal::Plaintext,
+        ) => false,
         None
         | Some(
             Removal::Draining
@@ -91,6 +93,7 @@ fn is_willing(candidate: &Candidate) -> bool {
             Removal::Law
             | Removal::RouteConstraint
             | Removal::NoEndpoints
+            | Removal::Plaintext
             | Removal::Draining
             | Removal::Forced
             | Removal::Pinned

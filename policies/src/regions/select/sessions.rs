@@ -95,6 +95,7 @@ fn is_home(candidate: &Candidate) -> bool {
             Removal::Law
             | Removal::RouteConstraint
             | Removal::NoEndpoints
+            | Removal::Plaintext
             | Removal::Standby
             | Removal::Weight
             | Removal::Outscored,
@@ -111,6 +112,7 @@ fn yielded(removal: Option<Removal>) -> AffinityOutcome {
             Removal::Law
             | Removal::RouteConstraint
             | Removal::NoEndpoints
+            | Removal::Plaintext
             | Removal::Draining
             | Removal::Unhealthy
             | Removal::Ejected
