@@ -8,7 +8,8 @@ use meridian_wire::h1::{
     write_response,
 };
 use meridian_wire::{
-    BodyFraming, HeadLimits, KnownSet, Method, RequestHead, ResponseHead, Upgrade, Version, path,
+    Added, BodyFraming, HeadLimits, KnownSet, Method, RequestHead, ResponseHead, Upgrade, Version,
+    path,
 };
 
 const REQUEST: &[u8] = b"GET /v3/tenants/4711/records?limit=20 HTTP/1.1\r\n\
@@ -37,7 +38,7 @@ fn request(criterion: &mut Criterion) {
     group.bench_function("write", |bencher| {
         let plan = RequestPlan {
             drop: KnownSet::EMPTY,
-            append: &[("x-forwarded-for", b"192.0.2.1")],
+            append: &Added::from_iter([("x-forwarded-for", b"192.0.2.1".as_slice())]),
             framing: BodyFraming::None,
             upgrade: Upgrade::None,
         };
@@ -80,7 +81,7 @@ fn response(criterion: &mut Criterion) {
         let plan = ResponsePlan {
             to: Version::Http11,
             drop: KnownSet::EMPTY,
-            append: &[("x-meridian-region", b"europe-west1")],
+            append: &Added::from_iter([("x-meridian-region", b"europe-west1".as_slice())]),
             framing: BodyFraming::Length(1024),
             connection: Connection::KeepAlive,
         };

@@ -12,6 +12,7 @@
 
 use std::env;
 use std::hint::black_box;
+use std::sync::LazyLock;
 
 use meridian_wire::h1::{
     Connection, RequestParser, RequestPlan, ResponseParser, ResponsePlan, write_request,
@@ -19,7 +20,7 @@ use meridian_wire::h1::{
 };
 use meridian_wire::h3::{self, Fault, RequestReader, Scratch};
 use meridian_wire::{
-    BodyFraming, HeadLimits, Known, KnownSet, Malformed, Method, RequestHead, ResponseHead,
+    Added, BodyFraming, HeadLimits, Known, KnownSet, Malformed, Method, RequestHead, ResponseHead,
     Upgrade, Version,
 };
 
@@ -46,16 +47,24 @@ const H3_REQUEST: &[u8] = b"\x01\x40\x92\x00\x00\xd1\xd7P\x90,\x93\x15r\xf9\x1d5
     $\xb6T:?";
 const DROP: KnownSet = KnownSet::of(&[Known::XForwardedFor, Known::XDataClass]);
 
-/// What a request becomes toward a backend.
-const UP: RequestPlan<'static> = RequestPlan {
-    drop: DROP,
-    append: &[
-        ("x-forwarded-for", b"192.0.2.1"),
+static ADDED_UP: LazyLock<Added> = LazyLock::new(|| {
+    Added::from_iter([
+        ("x-forwarded-for", b"192.0.2.1".as_slice()),
         ("x-data-class", b"tier_2_internal"),
-    ],
-    framing: BodyFraming::None,
-    upgrade: Upgrade::None,
-};
+    ])
+});
+static ADDED_DOWN: LazyLock<Added> =
+    LazyLock::new(|| Added::from_iter([("x-meridian-region", b"europe-west1".as_slice())]));
+
+/// What a request becomes toward a backend.
+fn up() -> RequestPlan<'static> {
+    RequestPlan {
+        drop: DROP,
+        append: &ADDED_UP,
+        framing: BodyFraming::None,
+        upgrade: Upgrade::None,
+    }
+}
 
 fn main() -> Result<(), Fault> {
     let mut arguments = env::args().skip(1);
@@ -75,7 +84,7 @@ fn down(response: &ResponseHead) -> ResponsePlan<'static> {
     ResponsePlan {
         to: Version::Http11,
         drop: KnownSet::EMPTY,
-        append: &[("x-meridian-region", b"europe-west1")],
+        append: &ADDED_DOWN,
         framing: response.framing(),
         connection: Connection::KeepAlive,
     }
@@ -94,7 +103,7 @@ fn over_h3(part: &str, count: usize) -> Result<(), Fault> {
             reader.finish_head(&mut request)?;
         }
         if part == "h3" {
-            write_request(&request, &UP, &mut out);
+            write_request(&request, &up(), &mut out);
             ResponseParser::new().parse(
                 black_box(RESPONSE),
                 &limits,
@@ -121,7 +130,7 @@ fn over_h1(part: &str, count: usize) -> Result<(), Malformed> {
             requests.parse(black_box(REQUEST), &limits, &mut request)?;
         }
         if part == "both" {
-            write_request(&request, &UP, &mut out);
+            write_request(&request, &up(), &mut out);
         }
         if part != "request" {
             responses.parse(black_box(RESPONSE), &limits, Method::Get, &mut response)?;

@@ -7,6 +7,8 @@
 
 use std::net::Ipv6Addr;
 
+use wide::u8x16;
+
 use crate::bytes::{host_lower, text};
 use crate::malformed::Malformed;
 
@@ -58,6 +60,53 @@ pub(crate) fn settle(text: &mut [u8]) -> Result<Settled, Malformed> {
 /// empty, and not alone.
 #[inline]
 fn name(text: &mut [u8]) -> Result<usize, Malformed> {
+    match settled_name(text) {
+        Some(len) => Ok(len),
+        None => any_name(text),
+    }
+}
+
+/// The length of a name that is in its one form already, 16 bytes a step;
+/// `None` for any other.
+#[inline]
+fn settled_name(text: &[u8]) -> Option<usize> {
+    // A dot may not come first.
+    let (mut len, mut after_dot) = (0, 1);
+    loop {
+        let rest = text.get(len..)?;
+        let step = u8x16::new(rest.first_chunk().copied().unwrap_or_else(|| padded(rest)));
+        let letter = step - u8x16::splat(b'a');
+        let letter = letter.min(u8x16::splat(25)).simd_eq(letter);
+        let digit = step - u8x16::splat(b'0');
+        let digit = digit.min(u8x16::splat(9)).simd_eq(digit);
+        let dot = step.simd_eq(u8x16::splat(b'.'));
+        let mark = step.simd_eq(u8x16::splat(b'-')) | step.simd_eq(u8x16::splat(b'_'));
+        let taken = (letter | digit | dot | mark).to_bitmask().trailing_ones();
+        let dots = dot.to_bitmask();
+        if dots & (dots << 1 | after_dot) & ((1 << taken) - 1) != 0 {
+            return None;
+        }
+        len += taken as usize;
+        if taken < 16 {
+            let ends = matches!(text.get(len), None | Some(b':'));
+            return (ends && len > 0).then_some(len);
+        }
+        after_dot = dots >> 15;
+    }
+}
+
+/// Fewer than 16 bytes, and a colon after them.
+#[inline]
+fn padded(rest: &[u8]) -> [u8; 16] {
+    let mut block = [b':'; 16];
+    if let Some(front) = block.get_mut(..rest.len()) {
+        front.copy_from_slice(rest);
+    }
+    block
+}
+
+/// The same as [`name`], byte by byte.
+fn any_name(text: &mut [u8]) -> Result<usize, Malformed> {
     let mut len = 0;
     loop {
         let start = len;
@@ -94,14 +143,21 @@ fn literal(text_: &mut [u8]) -> Result<usize, Malformed> {
 
 /// `:` and 1 to 65535 without leading zeros.
 fn is_port(text: &[u8]) -> bool {
-    let [b':', first @ b'1'..=b'9', rest @ ..] = text else {
+    let [b':', digits @ ..] = text else {
         return false;
     };
-    rest.len() <= 4
-        && rest.iter().all(u8::is_ascii_digit)
-        && rest.iter().fold(u32::from(first - b'0'), |port, digit| {
-            port * 10 + u32::from(digit - b'0')
-        }) <= 65_535
+    if digits.len() > 5 || digits.first() == Some(&b'0') {
+        return false;
+    }
+    let mut port = 0;
+    for digit in digits {
+        let value = digit.wrapping_sub(b'0');
+        if value > 9 {
+            return false;
+        }
+        port = port * 10 + u32::from(value);
+    }
+    (1..=65_535).contains(&port)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use crate::bytes::{is_token, list, text};
 use crate::known::{HOP, Known, KnownSet};
-use crate::line::{lower_name, read_value};
+use crate::line::{is_space, lower_name, read_value};
 use crate::malformed::Malformed;
 use crate::names::look;
 
@@ -33,17 +33,34 @@ pub struct Field<'a> {
     pub hop: bool,
 }
 
-/// A range of the buffer.
+/// A range of the buffer, which is far below 4 GiB (heads end at 16 MiB).
 #[derive(Copy, Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Span {
-    start: usize,
-    end: usize,
+    start: u32,
+    end: u32,
 }
 
 impl Span {
     #[inline]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "heads are bounded far below 4 GiB"
+    )]
     pub(crate) fn new(start: usize, end: usize) -> Self {
-        Self { start, end }
+        Self {
+            start: start as u32,
+            end: end as u32,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn start(self) -> usize {
+        self.start as usize
+    }
+
+    #[inline]
+    pub(crate) fn end(self) -> usize {
+        self.end as usize
     }
 
     #[inline]
@@ -57,26 +74,23 @@ impl Span {
     }
 
     pub(crate) fn bounds(self) -> Range<usize> {
-        self.start..self.end
+        self.start()..self.end()
     }
 
     /// The part between two lengths from its start.
     #[inline]
     pub(crate) fn range(self, from: usize, to: usize) -> Self {
-        let end = self.first(to).end;
-        Self {
-            start: self.start.saturating_add(from).min(end),
-            end,
-        }
+        let end = self.first(to).end();
+        Self::new(self.start().saturating_add(from).min(end), end)
     }
 
     /// The first `len` bytes of this range.
     #[inline]
     pub(crate) fn first(self, len: usize) -> Self {
-        Self {
-            start: self.start,
-            end: self.end.min(self.start.saturating_add(len)),
-        }
+        Self::new(
+            self.start(),
+            self.end().min(self.start().saturating_add(len)),
+        )
     }
 }
 
@@ -133,34 +147,59 @@ impl Fields {
 
     /// Reads one line, which ends in CRLF and has no other control character
     /// but tabs. More than `most` fields are refused.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "the loop over the lines of a head")]
+    #[inline(always)]
     pub(crate) fn push_line(&mut self, line: &[u8], most: usize) -> Result<(), Malformed> {
         let start = self.raw.len();
         self.raw.extend_from_slice(line);
-        let raw = self.raw.get_mut(start..).unwrap_or(&mut []);
-        let (known, name) = match look(line) {
+        let (known, name, hop) = match look(line) {
             Some(found) => {
-                if let Some(front) = raw.first_chunk_mut() {
+                let copied = self.raw.get_mut(start..).unwrap_or_default();
+                if let Some(front) = copied.first_chunk_mut() {
                     *front = found.lower;
                 }
-                (found.known, found.len)
+                (found.known, found.len, HOP.contains(found.known))
             }
-            None => lower_name(raw)?,
+            None => self.read_name(start)?,
         };
         if self.entries.len() >= most {
             return Err(Malformed::TooManyFields);
         }
-        let hop = HOP.contains(known) || imitates(known, raw.get(..name).unwrap_or_default());
-        let value = read_value(raw, name + 1);
+        let (value, canonical) = match line.get(name + 1..) {
+            Some([b' ', first, .., last, _, _]) if !is_space(*first) && !is_space(*last) => {
+                (name + 2..line.len() - 2, true)
+            }
+            Some(_) | None => self.read_value(start, name),
+        };
         self.note(known);
         self.entries.push(Entry {
             name: Span::new(start, start + name),
             value: Span::new(start + value.start, start + value.end),
             known,
             hop,
-            canonical: value.start == name + 2 && value.end + 2 == line.len(),
+            canonical,
         });
         Ok(())
+    }
+
+    /// The name of the line at `start`: what it is, its length, and whether it
+    /// ends at this hop.
+    #[inline(never)]
+    fn read_name(&mut self, start: usize) -> Result<(Known, usize, bool), Malformed> {
+        let line = self.raw.get_mut(start..).unwrap_or_default();
+        let (known, len) = lower_name(line)?;
+        let name = line.get(..len).unwrap_or_default();
+        Ok((known, len, HOP.contains(known) || imitates(known, name)))
+    }
+
+    /// The value of the line at `start`, and whether the line is written as we
+    /// write it.
+    #[inline(never)]
+    fn read_value(&mut self, start: usize, name: usize) -> (Range<usize>, bool) {
+        let line = self.raw.get_mut(start..).unwrap_or_default();
+        let value = read_value(line, name + 1);
+        let canonical = value.start == name + 2 && value.end + 2 == line.len();
+        (value, canonical)
     }
 
     /// Appends one field in the form in which it is written. The name is a
@@ -205,10 +244,9 @@ impl Fields {
 
     #[inline]
     fn note(&mut self, known: Known) {
-        if self.present.contains(known) {
-            self.repeated = self.repeated.with(known);
-        }
-        self.present = self.present.with(known);
+        let this = KnownSet::EMPTY.with(known);
+        self.repeated = self.repeated.union(self.present.common(this));
+        self.present = self.present.union(this);
     }
 
     /// The value of a name that may have one line only: none, one, or more.
@@ -336,12 +374,11 @@ impl Fields {
                 continue;
             }
             if entry.canonical {
-                let end = entry.value.end.saturating_add(2);
                 if run.end != entry.name.start {
                     out.extend_from_slice(run.of(&self.raw));
                     run.start = entry.name.start;
                 }
-                run.end = end;
+                run.end = entry.value.end.saturating_add(2);
             } else {
                 out.extend_from_slice(run.of(&self.raw));
                 run = Span::default();

@@ -135,6 +135,12 @@ impl KnownSet {
         Self(self.0 | other.0)
     }
 
+    /// The names that both sets have.
+    #[must_use]
+    pub const fn common(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// Whether the name is in the set.
     pub const fn contains(self, name: Known) -> bool {
         self.0 & (1 << (name as u8)) != 0

@@ -9,6 +9,7 @@
 //! is repaired; each refusal is one [`Malformed`] variant, all of them are
 //! listed in `docs/http-strictness.md`.
 
+mod added;
 mod authority;
 mod builder;
 mod bytes;
@@ -30,6 +31,7 @@ mod rules;
 mod version;
 pub mod websocket;
 
+pub use crate::added::{Added, NOTHING_ADDED};
 pub use crate::builder::{EndStream, RequestBuilder, ResponseBuilder};
 pub use crate::fields::Field;
 pub use crate::known::{Known, KnownSet};

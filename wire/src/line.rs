@@ -25,11 +25,16 @@ pub(crate) fn lower_name(line: &mut [u8]) -> Result<(Known, usize), Malformed> {
     Ok((Known::from_lower(line.get(..len).unwrap_or(&[])), len))
 }
 
+/// What may stand around a value.
+#[inline]
+pub(crate) fn is_space(byte: u8) -> bool {
+    byte == b' ' || byte == b'\t'
+}
+
 /// The value without white space around it. A tab in the place of the usual
 /// space becomes one.
-#[inline]
 pub(crate) fn read_value(line: &mut [u8], from: usize) -> Range<usize> {
-    let space = |byte: &u8| *byte == b' ' || *byte == b'\t';
+    let space = |byte: &u8| is_space(*byte);
     let mut value = from..line.len().saturating_sub(2);
     if let Some(lead) = line.get_mut(from).filter(|lead| space(lead)) {
         *lead = b' ';

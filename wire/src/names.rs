@@ -92,11 +92,9 @@ const fn colon(word: u64) -> u64 {
 /// The slot of a name by its first eight bytes, in any case, and its length.
 #[inline]
 const fn place(first: u64, len: u32) -> usize {
-    let kept = if len < 8 {
-        (1 << (8 * len)) - 1
-    } else {
-        u64::MAX
-    };
+    // Nothing has no name: what is kept of it does not matter.
+    let bytes = if len < 8 { len } else { 8 };
+    let kept = u64::MAX.wrapping_shr(64 - 8 * bytes);
     let mixed = ((first | SPACES) & kept)
         .wrapping_add(len as u64)
         .wrapping_mul(SPREAD);

@@ -34,7 +34,7 @@ pub(super) struct Match {
 /// The paths of one host.
 #[derive(Debug, Default)]
 struct Paths {
-    exact: HashMap<String, Vec<Entry>>,
+    exact: HashMap<Vec<u8>, Vec<Entry>>,
     /// Sorted by text; each knows the longest other prefix that it begins
     /// with.
     prefixes: Vec<Prefix>,
@@ -42,7 +42,7 @@ struct Paths {
 
 #[derive(Debug)]
 struct Prefix {
-    text: String,
+    text: Vec<u8>,
     parent: Option<usize>,
     entries: Vec<Entry>,
 }
@@ -99,8 +99,7 @@ impl RouteTable {
     }
 
     pub(super) fn find(&self, head: &RequestHead) -> Option<(RouteIndex, &Route)> {
-        let path = head.path();
-        let within = |paths: &Paths| paths.lists(path).find_map(|list| pick(list, head));
+        let within = |paths: &Paths| paths.find(head);
         let index = if self.exact_hosts.is_empty() && self.suffix_hosts.is_empty() {
             within(&self.any_host)?
         } else {
@@ -112,7 +111,7 @@ impl RouteTable {
     pub(super) fn methods_elsewhere<'a>(&'a self, head: &'a RequestHead) -> Vec<&'a str> {
         let lists = self
             .hosts(head.host())
-            .flat_map(|paths| paths.lists(head.path()));
+            .flat_map(|paths| paths.lists(head.path_bytes()));
         let sets = lists.flatten().filter_map(|entry| entry.methods.as_ref());
         let mut names: Vec<&str> = sets
             .flat_map(MethodSet::names)
@@ -188,16 +187,19 @@ impl Paths {
     /// Adds a route; the one it collides with, if any.
     fn add(&mut self, rule: &Match, route: RouteIndex) -> Option<RouteIndex> {
         let list = match &rule.path {
-            PathPattern::Exact(path) => self.exact.entry(path.clone()).or_default(),
+            PathPattern::Exact(path) => self.exact.entry(path.clone().into()).or_default(),
             PathPattern::Prefix(path) => {
-                let at = self.prefixes.partition_point(|prefix| prefix.text < *path);
+                let path = path.as_bytes();
+                let at = self
+                    .prefixes
+                    .partition_point(|prefix| prefix.text.as_slice() < path);
                 if self
                     .prefixes
                     .get(at)
-                    .is_none_or(|prefix| prefix.text != *path)
+                    .is_none_or(|prefix| prefix.text != path)
                 {
                     let prefix = Prefix {
-                        text: path.clone(),
+                        text: path.to_vec(),
                         parent: None,
                         entries: Vec::new(),
                     };
@@ -225,14 +227,14 @@ impl Paths {
 
     fn link(&mut self) {
         let mut open: Vec<usize> = Vec::new();
-        let texts: Vec<String> = self
+        let texts: Vec<Vec<u8>> = self
             .prefixes
             .iter()
             .map(|prefix| prefix.text.clone())
             .collect();
         for (index, prefix) in self.prefixes.iter_mut().enumerate() {
             while let Some(text) = open.last().and_then(|last| texts.get(*last)) {
-                if prefix.text.starts_with(text.as_str()) {
+                if prefix.text.starts_with(text) {
                     break;
                 }
                 open.pop();
@@ -242,18 +244,49 @@ impl Paths {
         }
     }
 
-    /// The entries of the exact path, then of its prefixes, longest first.
-    fn lists<'a>(&'a self, path: &'a str) -> impl Iterator<Item = &'a [Entry]> {
-        let exact = self.exact.get(path).map(Vec::as_slice);
-        let after = self
-            .prefixes
-            .partition_point(|prefix| prefix.text.as_str() <= path);
-        let last = after
+    /// The first entry that takes the request: of the exact path, then of its
+    /// prefixes, longest first.
+    fn find(&self, head: &RequestHead) -> Option<RouteIndex> {
+        let path = head.path_bytes();
+        if let Some(index) = self.exact(path).and_then(|list| pick(list, head)) {
+            return Some(index);
+        }
+        let mut next = self.last_before(path);
+        while let Some(prefix) = next.and_then(|index| self.prefixes.get(index)) {
+            if path.starts_with(&prefix.text)
+                && let Some(index) = pick(&prefix.entries, head)
+            {
+                return Some(index);
+            }
+            next = prefix.parent;
+        }
+        None
+    }
+
+    fn exact(&self, path: &[u8]) -> Option<&[Entry]> {
+        if self.exact.is_empty() {
+            return None;
+        }
+        self.exact.get(path).map(Vec::as_slice)
+    }
+
+    /// The last prefix that is not behind the path: if any is a prefix of it,
+    /// this one or one of its parents is.
+    fn last_before(&self, path: &[u8]) -> Option<usize> {
+        self.prefixes
+            .partition_point(|prefix| prefix.text.as_slice() <= path)
             .checked_sub(1)
+    }
+
+    /// The entries of the exact path, then of its prefixes, longest first.
+    fn lists<'a>(&'a self, path: &'a [u8]) -> impl Iterator<Item = &'a [Entry]> {
+        let exact = self.exact(path);
+        let last = self
+            .last_before(path)
             .and_then(|index| self.prefixes.get(index));
         let up = |prefix: &&'a Prefix| prefix.parent.and_then(|index| self.prefixes.get(index));
         let chain = std::iter::successors(last, up);
-        let matching = chain.filter(move |prefix| path.starts_with(prefix.text.as_str()));
+        let matching = chain.filter(move |prefix| path.starts_with(&prefix.text));
         exact
             .into_iter()
             .chain(matching.map(|prefix| prefix.entries.as_slice()))

@@ -4,7 +4,7 @@
 //! from a per-thread pool and goes back there. Refuses: growth past the bound
 //! that the caller names.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -16,42 +16,78 @@ pub const BUFFER: usize = 16 * 1024;
 /// Buffers kept by a thread for reuse: 1 MiB.
 const POOLED: usize = 64;
 
-thread_local! {
-    static READ: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
-    static WRITE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+/// Buffers of one kind that nobody holds.
+struct Pool {
+    /// The one that was given back last: most often it is all there is to it.
+    last: Cell<Vec<u8>>,
+    rest: RefCell<Vec<Vec<u8>>>,
 }
 
-fn take_read() -> Vec<u8> {
-    READ.with(|pool| pool.borrow_mut().pop())
-        .unwrap_or_else(|| vec![0; BUFFER])
-}
+impl Pool {
+    const fn new() -> Self {
+        Self {
+            last: Cell::new(Vec::new()),
+            rest: RefCell::new(Vec::new()),
+        }
+    }
 
-fn give_read(buffer: Vec<u8>) {
-    if buffer.len() == BUFFER {
-        READ.with(|pool| {
-            let mut pool = pool.borrow_mut();
-            if pool.len() < POOLED {
-                pool.push(buffer);
+    /// One that was given back; without capacity when there is none.
+    #[inline]
+    fn take(&self) -> Vec<u8> {
+        let last = self.last.take();
+        if last.capacity() > 0 {
+            return last;
+        }
+        self.rest.borrow_mut().pop().unwrap_or_default()
+    }
+
+    #[inline]
+    fn give(&self, buffer: Vec<u8>) {
+        let other = self.last.replace(buffer);
+        if other.capacity() > 0 {
+            let mut rest = self.rest.borrow_mut();
+            if rest.len() < POOLED {
+                rest.push(other);
             }
-        });
+        }
     }
 }
 
-fn take_write() -> Vec<u8> {
-    WRITE
-        .with(|pool| pool.borrow_mut().pop())
-        .unwrap_or_else(|| Vec::with_capacity(BUFFER))
+thread_local! {
+    static READ: Pool = const { Pool::new() };
+    static WRITE: Pool = const { Pool::new() };
 }
 
+#[inline]
+fn take_read() -> Vec<u8> {
+    let buffer = READ.with(Pool::take);
+    if buffer.is_empty() {
+        return vec![0; BUFFER];
+    }
+    buffer
+}
+
+#[inline]
+fn give_read(buffer: Vec<u8>) {
+    if buffer.len() == BUFFER {
+        READ.with(|pool| pool.give(buffer));
+    }
+}
+
+#[inline]
+fn take_write() -> Vec<u8> {
+    let buffer = WRITE.with(Pool::take);
+    if buffer.capacity() == 0 {
+        return Vec::with_capacity(BUFFER);
+    }
+    buffer
+}
+
+#[inline]
 fn give_write(mut buffer: Vec<u8>) {
     if (BUFFER..=2 * BUFFER).contains(&buffer.capacity()) {
         buffer.clear();
-        WRITE.with(|pool| {
-            let mut pool = pool.borrow_mut();
-            if pool.len() < POOLED {
-                pool.push(buffer);
-            }
-        });
+        WRITE.with(|pool| pool.give(buffer));
     }
 }
 

@@ -14,7 +14,7 @@ use h2::Reason;
 use h2::server::{Builder, SendResponse};
 use meridian_policies::access::ClientCertificate;
 use meridian_policies::{Tick, Trust};
-use meridian_wire::EndStream;
+use meridian_wire::{Added, EndStream};
 use tokio::io::AsyncWrite as _;
 
 use super::deadlines::Deadline;
@@ -26,7 +26,7 @@ use super::exchange::{self, After, Arrival};
 use super::io::Io;
 use super::scratch::Scratch;
 use crate::edge::Edge;
-use crate::pipeline::extra;
+use crate::pipeline::{extra, forwarded};
 use crate::server::tls::ConnectionTls;
 use crate::settings::Settings;
 use crate::telemetry::{CloseReason, Protocol, Transport};
@@ -66,6 +66,7 @@ pub struct ConnectionInfo {
     pub alt_svc: Option<Arc<str>>,
     tls: Option<Arc<ConnectionTls>>,
     peer_text: Vec<u8>,
+    told: Added,
 }
 
 impl ConnectionInfo {
@@ -73,6 +74,7 @@ impl ConnectionInfo {
     pub fn new(peer: SocketAddr, trust: Trust, transport: Transport, protocol: Protocol) -> Self {
         let mut peer_text = Vec::with_capacity(15);
         extra::address(&mut peer_text, peer.ip());
+        let told = forwarded::of_connection(&peer_text, transport);
         Self {
             peer,
             trust,
@@ -81,6 +83,7 @@ impl ConnectionInfo {
             alt_svc: None,
             tls: None,
             peer_text,
+            told,
         }
     }
 
@@ -111,6 +114,11 @@ impl ConnectionInfo {
     /// The value of `Client-Cert` (RFC 9440).
     pub fn client_cert(&self) -> Option<&[u8]> {
         self.tls.as_ref()?.client_cert()
+    }
+
+    /// What backends are told about the connection itself, written once.
+    pub fn told(&self) -> &Added {
+        &self.told
     }
 
     /// The peer's address as text.

@@ -10,7 +10,7 @@ use meridian_policies::{
 };
 use meridian_waf::BodyInspector;
 use meridian_wire::h1::{Connection as Persistence, ResponsePlan};
-use meridian_wire::{BodyFraming, Known, Malformed, Method, RequestHead, Version};
+use meridian_wire::{Added, BodyFraming, Known, Malformed, Method, RequestHead, Version};
 
 use super::connection::ConnectionInfo;
 use super::deadlines::Deadline;
@@ -24,7 +24,6 @@ use super::tunnel::Manner;
 use crate::edge::{Edge, Generation};
 use crate::pipeline::admit::{self, Entry, Findings, Question};
 use crate::pipeline::client::client;
-use crate::pipeline::extra::Extra;
 use crate::pipeline::record::Record;
 use crate::pipeline::refuse::Refusal;
 use crate::pipeline::{mcp, respond};
@@ -172,7 +171,7 @@ pub struct Exchange<'a, 'r> {
     /// The head of the answer.
     pub response: &'a mut meridian_wire::ResponseHead,
     /// Fields that the edge adds.
-    pub extra: &'a mut Extra,
+    pub extra: &'a mut Added,
     /// What is remembered about it.
     pub record: &'r mut Record<'a>,
 }
@@ -534,16 +533,14 @@ impl<'a> Exchange<'a, '_> {
         };
         let (to, drop) = (head.version(), meridian_wire::KnownSet::EMPTY);
         let response = &*self.response;
-        self.extra.with(|append| {
-            let plan = ResponsePlan {
-                to,
-                drop,
-                append,
-                framing,
-                connection: persistence,
-            };
-            down.respond(response, &plan);
-        });
+        let plan = ResponsePlan {
+            to,
+            drop,
+            append: self.extra,
+            framing,
+            connection: persistence,
+        };
+        down.respond(response, &plan);
         let body = if silent { &[] } else { body };
         self.meter.bytes_out += body.len() as u64;
         if down.send(body).is_err() || down.finish(None).is_err() {

@@ -401,15 +401,13 @@ fn write_head(
         let key = handshake::key(&work.admitted.id);
         x.extra.push("sec-websocket-key", &key);
     }
-    x.extra.with(|append| {
-        let plan = RequestPlan {
-            drop,
-            append,
-            framing,
-            upgrade: upgrade(work),
-        };
-        write_request(head, &plan, upstream.line.outbox.space());
-    });
+    let plan = RequestPlan {
+        drop,
+        append: x.extra,
+        framing,
+        upgrade: upgrade(work),
+    };
+    write_request(head, &plan, upstream.line.outbox.space());
     upstream.line.begin_body(framing);
     upstream.line.outbox.len()
 }
@@ -670,18 +668,16 @@ fn begin_answer(
     }
     let to = head.version();
     let response = &*x.response;
-    x.extra.with(|append| {
-        down.respond(
-            response,
-            &ResponsePlan {
-                to,
-                drop,
-                append,
-                framing,
-                connection: persistence,
-            },
-        );
-    });
+    down.respond(
+        response,
+        &ResponsePlan {
+            to,
+            drop,
+            append: x.extra,
+            framing,
+            connection: persistence,
+        },
+    );
     persistence
 }
 

@@ -3,9 +3,7 @@
 use std::cell::RefCell;
 
 use meridian_policies::Receipt;
-use meridian_wire::{RequestHead, ResponseHead};
-
-use crate::pipeline::extra::Extra;
+use meridian_wire::{Added, RequestHead, ResponseHead};
 
 /// Kept by a thread for reuse.
 const POOLED: usize = 64;
@@ -19,7 +17,7 @@ pub struct Scratch {
     /// The answer's head.
     pub response: ResponseHead,
     /// Fields that the edge adds.
-    pub extra: Extra,
+    pub extra: Added,
     /// The part of the request's body that was held back.
     pub body: Vec<u8>,
     /// The record of the decision; `None` only while telemetry has it.
@@ -39,7 +37,7 @@ impl Scratch {
                 Box::new(Self {
                     request: RequestHead::new(),
                     response: ResponseHead::new(),
-                    extra: Extra::default(),
+                    extra: Added::default(),
                     body: Vec::new(),
                     receipt: None,
                 })

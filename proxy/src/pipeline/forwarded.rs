@@ -3,14 +3,14 @@
 //! Promises: the client's copies of these fields are dropped; only a trusted
 //! hop's are continued.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use meridian_policies::affinity::Secure;
 use meridian_policies::regions::Choice;
 use meridian_policies::{Snapshot, Trust};
-use meridian_wire::{Known, KnownSet, RequestHead};
+use meridian_wire::{Added, Known, KnownSet, RequestHead};
 
-use super::extra::{Extra, address};
+use super::extra::address;
 use super::ids::{RequestId, draw, hex};
 use crate::engine::connection::ConnectionInfo;
 use crate::pipeline::admit::Admitted;
@@ -47,10 +47,19 @@ pub fn dropped(trust: Trust) -> KnownSet {
     }
 }
 
+/// The fields that are the same for every request of a connection whose peer
+/// is the client.
+pub fn of_connection(peer: &[u8], transport: Transport) -> Added {
+    let mut told = Added::new();
+    told.push("x-forwarded-for", peer);
+    told.push("x-forwarded-proto", transport.scheme().as_bytes());
+    told
+}
+
 /// Adds the edge's fields. The session id is given back as the backend knows
 /// it.
 pub fn add(
-    extra: &mut Extra,
+    extra: &mut Added,
     info: &ConnectionInfo,
     (snapshot, choice): (&Snapshot, &Choice),
     admitted: &Admitted<'_>,
@@ -61,33 +70,9 @@ pub fn add(
         Trust::Untrusted => None,
     };
     extra.push("x-request-id", &admitted.id);
-    extra.add("x-forwarded-for", |text| {
-        if info.trust == Trust::Trusted {
-            for value in head.all(Known::XForwardedFor) {
-                text.extend_from_slice(value);
-                text.extend_from_slice(b", ");
-            }
-        }
-        text.extend_from_slice(info.peer_text());
-    });
-    let proto = hop(Known::XForwardedProto).unwrap_or(info.transport.scheme().as_bytes());
-    extra.push("x-forwarded-proto", proto);
-    let host = hop(Known::XForwardedHost).unwrap_or(head.authority_bytes());
-    if !host.is_empty() {
-        extra.push("x-forwarded-host", host);
-    }
-    extra.add("forwarded", |text| match admitted.facts.client {
-        // The common case: the address was written once for the connection.
-        IpAddr::V4(_) if admitted.facts.is_direct() => {
-            text.extend_from_slice(b"for=");
-            text.extend_from_slice(info.peer_text());
-            host_and_proto(text, host, proto);
-        }
-        client @ (IpAddr::V4(_) | IpAddr::V6(_)) => forwarded(text, client, host, proto),
-    });
-    match hop(Known::Traceparent).filter(|value| is_traceparent(value)) {
-        Some(value) => extra.push("traceparent", value),
-        None => extra.add("traceparent", |text| traceparent(text, &admitted.id)),
+    match info.trust {
+        Trust::Untrusted => of_peer(extra, info, admitted),
+        Trust::Trusted => of_hops(extra, info, admitted),
     }
     place(extra, admitted);
     extra.push("x-data-class", admitted.class.as_str().as_bytes());
@@ -117,7 +102,62 @@ pub fn secure(info: &ConnectionInfo, head: &RequestHead) -> Secure {
     }
 }
 
-fn place(extra: &mut Extra, admitted: &Admitted<'_>) {
+/// The client is the peer: nothing it says about itself goes on.
+fn of_peer(extra: &mut Added, info: &ConnectionInfo, admitted: &Admitted<'_>) {
+    let host = admitted.facts.head.authority_bytes();
+    extra.extend(info.told());
+    if !host.is_empty() {
+        extra.push("x-forwarded-host", host);
+    }
+    extra.add("forwarded", |text| {
+        peer(text, info);
+        if !host.is_empty() {
+            text.extend_from_slice(b";host=\"");
+            text.extend_from_slice(host);
+            text.extend_from_slice(b"\"");
+        }
+        text.extend_from_slice(b";proto=");
+        text.extend_from_slice(info.transport.scheme().as_bytes());
+    });
+    extra.add("traceparent", |text| traceparent(text, &admitted.id));
+}
+
+/// The peer is a trusted hop: what it says goes on.
+fn of_hops(extra: &mut Added, info: &ConnectionInfo, admitted: &Admitted<'_>) {
+    let head = admitted.facts.head;
+    extra.add("x-forwarded-for", |text| {
+        for value in head.all(Known::XForwardedFor) {
+            text.extend_from_slice(value);
+            text.extend_from_slice(b", ");
+        }
+        text.extend_from_slice(info.peer_text());
+    });
+    let proto = head
+        .first(Known::XForwardedProto)
+        .unwrap_or(info.transport.scheme().as_bytes());
+    extra.push("x-forwarded-proto", proto);
+    let host = head
+        .first(Known::XForwardedHost)
+        .unwrap_or(head.authority_bytes());
+    if !host.is_empty() {
+        extra.push("x-forwarded-host", host);
+    }
+    extra.add("forwarded", |text| {
+        if admitted.facts.is_direct() {
+            peer(text, info);
+        } else {
+            element(text, admitted.facts.client);
+        }
+        host_and_proto(text, host, proto);
+    });
+    let begun = head.first(Known::Traceparent);
+    match begun.filter(|value| is_traceparent(value)) {
+        Some(value) => extra.push("traceparent", value),
+        None => extra.add("traceparent", |text| traceparent(text, &admitted.id)),
+    }
+}
+
+fn place(extra: &mut Added, admitted: &Admitted<'_>) {
     let location = &admitted.facts.location;
     if let Some(country) = &location.country {
         extra.push("x-client-region", country.as_str().as_bytes());
@@ -127,8 +167,19 @@ fn place(extra: &mut Extra, admitted: &Admitted<'_>) {
     }
 }
 
-/// One element of RFC 7239: what this edge saw.
-fn forwarded(text: &mut Vec<u8>, client: IpAddr, host: &[u8], proto: &[u8]) {
+/// The node of RFC 7239 for the peer, whose address was written once.
+fn peer(text: &mut Vec<u8>, info: &ConnectionInfo) {
+    match info.peer {
+        SocketAddr::V4(_) => {
+            text.extend_from_slice(b"for=");
+            text.extend_from_slice(info.peer_text());
+        }
+        SocketAddr::V6(_) => element(text, info.peer.ip()),
+    }
+}
+
+/// The node of RFC 7239 for an address.
+fn element(text: &mut Vec<u8>, client: IpAddr) {
     text.extend_from_slice(b"for=");
     match client {
         IpAddr::V4(_) => address(text, client),
@@ -138,7 +189,6 @@ fn forwarded(text: &mut Vec<u8>, client: IpAddr, host: &[u8], proto: &[u8]) {
             text.extend_from_slice(b"]\"");
         }
     }
-    host_and_proto(text, host, proto);
 }
 
 /// A host from a trusted hop may be anything; what needs quoting is left out.
@@ -160,9 +210,7 @@ fn traceparent(text: &mut Vec<u8>, id: &RequestId) {
     text.extend_from_slice(b"00-");
     text.extend_from_slice(id);
     text.push(b'-');
-    let mut span = [b'0'; 16];
-    hex(draw() | 1, &mut span);
-    text.extend_from_slice(&span);
+    text.extend_from_slice(&hex(draw() | 1));
     text.extend_from_slice(b"-00");
 }
 
@@ -228,12 +276,8 @@ mod tests {
     #[test]
     fn forwarded_quotes_what_is_no_token() {
         let mut text = Vec::new();
-        forwarded(
-            &mut text,
-            "2001:db8::1".parse().unwrap(),
-            b"a:8080",
-            b"https",
-        );
+        element(&mut text, "2001:db8::1".parse().unwrap());
+        host_and_proto(&mut text, b"a:8080", b"https");
         assert_eq!(text, b"for=\"[2001:db8::1]\";host=\"a:8080\";proto=https");
     }
 }

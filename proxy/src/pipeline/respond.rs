@@ -4,9 +4,9 @@ use std::cell::RefCell;
 
 use meridian_policies::RejectReason;
 use meridian_policies::limits::Quota;
-use meridian_wire::{Known, KnownSet, ResponseHead};
+use meridian_wire::{Added, Known, KnownSet, ResponseHead};
 
-use super::extra::{Extra, decimal};
+use super::extra::decimal;
 use super::ids::RequestId;
 use super::refuse::{Body, Refusal};
 use super::session;
@@ -26,7 +26,7 @@ pub const DROPPED: KnownSet = KnownSet::of(&[
 pub const DROPPED_WITH_SESSION: KnownSet = DROPPED.with(Known::McpSessionId);
 
 /// Fields that every answer has.
-pub fn common(extra: &mut Extra, id: &RequestId, quota: Option<&Quota>, generation: &Generation) {
+pub fn common(extra: &mut Added, id: &RequestId, quota: Option<&Quota>, generation: &Generation) {
     extra.push("x-request-id", id);
     if let Some(quota) = quota {
         extra.add("ratelimit", |text| quota.write_rate_limit(text));
@@ -38,14 +38,14 @@ pub fn common(extra: &mut Extra, id: &RequestId, quota: Option<&Quota>, generati
 }
 
 /// Where the same is served over HTTP/3, if it is (RFC 7838).
-pub fn alternative(extra: &mut Extra, info: &ConnectionInfo) {
+pub fn alternative(extra: &mut Added, info: &ConnectionInfo) {
     if let Some(alternative) = &info.alt_svc {
         extra.push("alt-svc", alternative.as_bytes());
     }
 }
 
 /// Fields of an answer that a region gave.
-pub fn from_region(extra: &mut Extra, region: &str, session: Option<(u64, &[u8])>) {
+pub fn from_region(extra: &mut Added, region: &str, session: Option<(u64, &[u8])>) {
     extra.push("x-meridian-region", region.as_bytes());
     if let Some((tag, id)) = session {
         extra.add("mcp-session-id", |text| session::seal(tag, id, text));
@@ -54,7 +54,7 @@ pub fn from_region(extra: &mut Extra, region: &str, session: Option<(u64, &[u8])
 
 /// Fields of an answer that the edge gives. An answer without its body (to
 /// HEAD) still states its length, unless there is none.
-pub fn from_edge(extra: &mut Extra, length: usize, silent: bool) {
+pub fn from_edge(extra: &mut Added, length: usize, silent: bool) {
     if silent && length > 0 {
         extra.add("content-length", |text| decimal(text, length as u64));
     }
@@ -62,7 +62,7 @@ pub fn from_edge(extra: &mut Extra, length: usize, silent: bool) {
 }
 
 /// Fills the head of a refusal and returns its body.
-pub fn refusal(head: &mut ResponseHead, extra: &mut Extra, refusal: &Refusal, body: &Body) {
+pub fn refusal(head: &mut ResponseHead, extra: &mut Added, refusal: &Refusal, body: &Body) {
     head.clear();
     head.begin(refusal.status);
     extra.push("proxy-status", refusal.proxy_status().as_bytes());
@@ -80,7 +80,7 @@ pub fn refusal(head: &mut ResponseHead, extra: &mut Extra, refusal: &Refusal, bo
 }
 
 /// Fills the head of an answer that is no refusal.
-pub fn own(head: &mut ResponseHead, extra: &mut Extra, status: u16, kind: &str) {
+pub fn own(head: &mut ResponseHead, extra: &mut Added, status: u16, kind: &str) {
     head.clear();
     head.begin(status);
     extra.push("proxy-status", b"meridian");

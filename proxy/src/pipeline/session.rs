@@ -32,9 +32,7 @@ pub fn open(id: &[u8]) -> (Option<Affinity>, Option<&[u8]>) {
 
 /// Appends the id that the client is told.
 pub fn seal(tag: u64, id: &[u8], text: &mut Vec<u8>) {
-    let mut digits = [0; 16];
-    hex(tag, &mut digits);
-    text.extend_from_slice(&digits);
+    text.extend_from_slice(&hex(tag));
     text.push(b'-');
     text.extend_from_slice(id);
 }

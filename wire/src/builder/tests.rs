@@ -1,4 +1,5 @@
 use super::*;
+use crate::added::{Added, NOTHING_ADDED};
 use crate::h1::{RequestPlan, write_request};
 
 type Pseudo<'a> = (&'a str, &'a str);
@@ -198,7 +199,7 @@ fn cookie_crumbs_become_one_field() {
     let mut out = Vec::new();
     let plan = RequestPlan {
         drop: KnownSet::EMPTY,
-        append: &[],
+        append: &NOTHING_ADDED,
         framing: BodyFraming::None,
         upgrade: Upgrade::None,
     };
@@ -235,7 +236,7 @@ fn extended_connect_is_a_get_that_asks_for_a_websocket() {
     let mut out = Vec::new();
     let plan = RequestPlan {
         drop: KnownSet::EMPTY,
-        append: &[("sec-websocket-key", b"dGhlIHNhbXBsZSBub25jZQ==")],
+        append: &Added::from_iter([("sec-websocket-key", b"dGhlIHNhbXBsZSBub25jZQ==".as_slice())]),
         framing: head.framing(),
         upgrade: head.upgrade(),
     };

@@ -34,6 +34,16 @@ impl<'a> Controls<'a> {
         }
     }
 
+    /// Passes the next one over: it was seen in the text.
+    #[inline]
+    pub(crate) fn skip(&mut self) {
+        if self.found == 0 {
+            self.next();
+        } else {
+            self.found &= self.found - 1;
+        }
+    }
+
     /// The place of the next one.
     #[inline]
     pub(crate) fn next(&mut self) -> Option<usize> {

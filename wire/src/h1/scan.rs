@@ -55,7 +55,7 @@ impl Scan {
                 Some([b'\n', ..]) => return Err(Malformed::BareLf),
                 Some(_) | None => return Err(Malformed::ControlCharacter),
             }
-            controls.next();
+            controls.skip();
             let end = at + 2;
             self.looked = end;
             if at > self.line {

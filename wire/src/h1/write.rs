@@ -4,8 +4,9 @@
 //! host and path, the query and end-to-end fields; hop-by-hop fields and what
 //! `Connection` named end here; framing is written once, by us.
 
-use crate::bytes::{content_len, is_token, push_decimal};
-use crate::known::{HOP, Known, KnownSet};
+use crate::added::Added;
+use crate::bytes::push_decimal;
+use crate::known::{Known, KnownSet};
 use crate::request::RequestHead;
 use crate::response::ResponseHead;
 use crate::rules::{BodyFraming, Upgrade};
@@ -27,8 +28,8 @@ const UPGRADE: &[u8] = b"connection: upgrade\r\nupgrade: websocket\r\n";
 pub struct RequestPlan<'a> {
     /// Names that do not go on.
     pub drop: KnownSet,
-    /// Fields added after those that go on: trusted, well-formed, lower case.
-    pub append: &'a [(&'static str, &'a [u8])],
+    /// Fields added after those that go on.
+    pub append: &'a Added,
     /// How the body is sent; [`BodyFraming::UntilClose`] means chunks, since a
     /// request cannot end with its connection.
     pub framing: BodyFraming,
@@ -54,8 +55,8 @@ pub struct ResponsePlan<'a> {
     pub to: Version,
     /// Names that do not go on.
     pub drop: KnownSet,
-    /// Fields added after those that go on: trusted, well-formed, lower case.
-    pub append: &'a [(&'static str, &'a [u8])],
+    /// Fields added after those that go on.
+    pub append: &'a Added,
     /// How the body is sent. [`BodyFraming::None`] writes the head's own
     /// Content-Length if it has one (HEAD, 304). [`BodyFraming::Chunked`] to
     /// HTTP/1.0 writes what [`BodyFraming::UntilClose`] writes: the body is to
@@ -81,7 +82,7 @@ pub fn write_request(head: &RequestHead, plan: &RequestPlan<'_>, out: &mut Vec<u
     out.extend_from_slice(head.authority.of(&head.fields.raw));
     out.extend_from_slice(CRLF);
     head.fields.write(plan.drop.union(OWN), out);
-    append(plan.append, out);
+    out.extend_from_slice(plan.append.lines());
     match plan.upgrade {
         Upgrade::WebSocket => out.extend_from_slice(UPGRADE),
         Upgrade::None => match plan.framing {
@@ -96,13 +97,13 @@ pub fn write_request(head: &RequestHead, plan: &RequestPlan<'_>, out: &mut Vec<u
 /// Appends the head of an answer. The status line says HTTP/1.1 to every
 /// client (RFC 9110 2.5) and carries the registered reason, or none.
 pub fn write_response(head: &ResponseHead, plan: &ResponsePlan<'_>, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"HTTP/1.1 ");
-    push_decimal(u64::from(head.status()), out);
-    out.extend_from_slice(b" ");
-    out.extend_from_slice(reason(head.status()).as_bytes());
-    out.extend_from_slice(CRLF);
+    if head.status() == 200 {
+        out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+    } else {
+        push_status(head.status(), out);
+    }
     head.fields.write(plan.drop.union(OWN), out);
-    append(plan.append, out);
+    out.extend_from_slice(plan.append.lines());
     let mut connection = plan.connection;
     match (plan.framing, plan.to) {
         (BodyFraming::None, _) => {
@@ -133,27 +134,19 @@ pub fn write_response(head: &ResponseHead, plan: &ResponsePlan<'_>, out: &mut Ve
     out.extend_from_slice(CRLF);
 }
 
+fn push_status(status: u16, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    push_decimal(u64::from(status), out);
+    out.extend_from_slice(b" ");
+    out.extend_from_slice(reason(status).as_bytes());
+    out.extend_from_slice(CRLF);
+}
+
+#[inline]
 fn push_length(length: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(b"content-length: ");
     push_decimal(length, out);
     out.extend_from_slice(CRLF);
-}
-
-fn append(fields: &[(&'static str, &[u8])], out: &mut Vec<u8>) {
-    for (name, value) in fields {
-        debug_assert!(
-            is_token(name.as_bytes()) && content_len(value) == value.len(),
-            "an appended field must be well-formed: {name}"
-        );
-        debug_assert!(
-            !HOP.contains(Known::from_lower(name.as_bytes())),
-            "an appended field must be end-to-end: {name}"
-        );
-        out.extend_from_slice(name.as_bytes());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value);
-        out.extend_from_slice(CRLF);
-    }
 }
 
 /// The reason phrase of the registry; empty for others.

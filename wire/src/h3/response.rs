@@ -29,7 +29,7 @@ pub fn write_response(head: &ResponseHead, plan: &ResponsePlan<'_>, out: &mut Ve
         head.fields()
             .filter(|field| !field.hop && !skip.contains(field.known))
             .for_each(|field| push(&field, out));
-        for (name, value) in plan.append {
+        for (name, value) in plan.append.iter() {
             encode::field(Known::from_lower(name.as_bytes()), name, value, out);
         }
         match plan.framing {

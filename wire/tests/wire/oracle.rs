@@ -7,7 +7,7 @@ use meridian_wire::h1::{
 };
 use meridian_wire::websocket::{CloseCode, Follower, Position, Sender, write_close};
 use meridian_wire::{
-    BodyFraming, HeadLimits, Known, KnownSet, Malformed, Method, RequestHead, ResponseHead,
+    Added, BodyFraming, HeadLimits, Known, KnownSet, Malformed, Method, RequestHead, ResponseHead,
     Upgrade, Version, path,
 };
 
@@ -95,10 +95,15 @@ fn accepted_elsewhere(bytes: &[u8], head: &RequestHead) {
     }
 }
 
-fn plan(head: &RequestHead) -> RequestPlan<'static> {
+/// What the plan adds.
+pub(crate) fn added() -> Added {
+    Added::from_iter([("x-forwarded-for", b"192.0.2.1".as_slice())])
+}
+
+fn plan<'a>(head: &RequestHead, append: &'a Added) -> RequestPlan<'a> {
     RequestPlan {
         drop: KnownSet::EMPTY,
-        append: &[("x-forwarded-for", b"192.0.2.1")],
+        append,
         framing: head.framing(),
         upgrade: head.upgrade(),
     }
@@ -107,7 +112,8 @@ fn plan(head: &RequestHead) -> RequestPlan<'static> {
 /// What we write parses to what was decided on, here and elsewhere.
 fn written_reads_the_same(head: &RequestHead) {
     let mut out = Vec::new();
-    write_request(head, &plan(head), &mut out);
+    let added = added();
+    write_request(head, &plan(head, &added), &mut out);
     if head.authority().is_empty() {
         return; // HTTP/1.0 without Host: the caller names one.
     }
@@ -194,7 +200,7 @@ pub(crate) fn response_head(data: &[u8]) {
     let plan = ResponsePlan {
         to: Version::Http11,
         drop: KnownSet::EMPTY,
-        append: &[],
+        append: &meridian_wire::NOTHING_ADDED,
         framing: head.framing(),
         connection: Connection::KeepAlive,
     };
@@ -318,7 +324,8 @@ fn forward(data: &[u8]) -> (Vec<Meant>, Vec<u8>) {
         if head.authority().is_empty() || head.upgrade() != Upgrade::None {
             break;
         }
-        write_request(&head, &plan(&head), &mut out);
+        let added = added();
+        write_request(&head, &plan(&head, &added), &mut out);
         let mut encoder = BodyEncoder::new(head.framing());
         encoder.data(&body, &mut out).expect("as long as announced");
         encoder

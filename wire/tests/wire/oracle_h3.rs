@@ -87,7 +87,8 @@ pub(crate) fn request(stream: &[u8]) {
 
 fn forward(head: &RequestHead, data: &[u8]) {
     let mut out = Vec::new();
-    write_request(head, &plan(head), &mut out);
+    let added = super::added();
+    write_request(head, &plan(head, &added), &mut out);
     let mut encoder = BodyEncoder::new(head.framing());
     encoder.data(data, &mut out).expect("as long as announced");
     encoder

@@ -63,7 +63,7 @@ impl Connection {
                 match self.parser.parse(self.line.inbox.unread(), limits, head) {
                     Ok(Some(used)) => {
                         self.line.inbox.consume(used);
-                        self.parser.reset();
+                        self.line.inbox.release();
                         self.line.expect_body(head.framing());
                         self.continue_due = head.expects_continue();
                         return Poll::Ready(NextHead::Head);

@@ -229,7 +229,7 @@ impl Stream {
 const PLAIN: ResponsePlan<'static> = ResponsePlan {
     to: Version::Http2,
     drop: meridian_wire::KnownSet::EMPTY,
-    append: &[],
+    append: &meridian_wire::NOTHING_ADDED,
     framing: BodyFraming::None,
     connection: meridian_wire::h1::Connection::KeepAlive,
 };
@@ -254,7 +254,7 @@ fn response(head: &ResponseHead, plan: &ResponsePlan<'_>) -> Result<http::Respon
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| ())?;
         map.append(name, HeaderValue::from_bytes(field.value).map_err(|_| ())?);
     }
-    for (name, value) in plan.append {
+    for (name, value) in plan.append.iter() {
         map.append(
             HeaderName::from_static(name),
             HeaderValue::from_bytes(value).map_err(|_| ())?,

@@ -208,7 +208,7 @@ fn interim(to: Version) -> ResponsePlan<'static> {
     ResponsePlan {
         to,
         drop: meridian_wire::KnownSet::EMPTY,
-        append: &[],
+        append: &meridian_wire::NOTHING_ADDED,
         framing: BodyFraming::None,
         connection: meridian_wire::h1::Connection::KeepAlive,
     }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::added::NOTHING_ADDED;
 use crate::h1::{RequestParser, ResponseParser};
 use crate::limits::HeadLimits;
 use crate::method::Method;
@@ -14,7 +15,7 @@ fn forwarded(request: &[u8], plan: &RequestPlan<'_>) -> String {
 
 const PLAIN: RequestPlan<'static> = RequestPlan {
     drop: KnownSet::EMPTY,
-    append: &[],
+    append: &NOTHING_ADDED,
     framing: BodyFraming::None,
     upgrade: Upgrade::None,
 };
@@ -40,10 +41,10 @@ fn hop_by_hop_fields_and_nominations_end_here() {
 fn a_plan_drops_and_appends() {
     let plan = RequestPlan {
         drop: KnownSet::of(&[Known::XForwardedFor, Known::Cookie]),
-        append: &[
-            ("x-forwarded-for", b"192.0.2.1"),
+        append: &Added::from_iter([
+            ("x-forwarded-for", b"192.0.2.1".as_slice()),
             ("x-client-region", b"DE"),
-        ],
+        ]),
         ..PLAIN
     };
     let request = b"GET / HTTP/1.1\r\nHost: a\r\nA: 1\r\nX-Forwarded-For: 10.0.0.1\r\nB: 2\r\nCookie: c\r\n\r\n";
@@ -98,7 +99,7 @@ fn answered(answer: &str, to: Method, plan: &ResponsePlan<'_>) -> String {
 const KEPT: ResponsePlan<'static> = ResponsePlan {
     to: Version::Http11,
     drop: KnownSet::EMPTY,
-    append: &[],
+    append: &NOTHING_ADDED,
     framing: BodyFraming::None,
     connection: Connection::KeepAlive,
 };
@@ -108,7 +109,7 @@ fn an_answer_is_written_anew() {
     let answer = "HTTP/1.0 404 nix da\r\nServer: x\r\nConnection: X-Hop\r\nX-Hop: 1\r\nETag:\"e\"\r\nContent-Length: 3\r\n\r\n";
     let plan = ResponsePlan {
         drop: KnownSet::of(&[Known::Server]),
-        append: &[("x-request-id", b"7")],
+        append: &Added::from_iter([("x-request-id", b"7".as_slice())]),
         framing: BodyFraming::Length(3),
         ..KEPT
     };

@@ -31,7 +31,7 @@ fn lines(mut out: &[u8]) -> (Vec<String>, &[u8]) {
 const PLAN: ResponsePlan<'static> = ResponsePlan {
     to: Version::Http3,
     drop: KnownSet::EMPTY,
-    append: &[],
+    append: &crate::added::NOTHING_ADDED,
     framing: BodyFraming::None,
     connection: Connection::KeepAlive,
 };
@@ -69,7 +69,10 @@ fn a_head_goes_out_with_its_status_fields_and_additions() {
     );
     let plan = ResponsePlan {
         drop: KnownSet::of(&[Known::Server]),
-        append: &[("alt-svc", b"h3=\":443\""), ("x-request-id", b"7")],
+        append: &crate::added::Added::from_iter([
+            ("alt-svc", b"h3=\":443\"".as_slice()),
+            ("x-request-id", b"7"),
+        ]),
         framing: BodyFraming::Length(1_024),
         ..PLAN
     };
