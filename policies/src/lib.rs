@@ -14,6 +14,7 @@
 pub mod access;
 pub mod affinity;
 pub mod audit;
+mod client;
 mod compile;
 pub mod explain;
 mod facts;
@@ -38,6 +39,7 @@ mod waf;
 pub mod yaml;
 
 pub use crate::access::{AccessDenied, AccessRule};
+pub use crate::client::client;
 pub use crate::compile::EdgePlace;
 pub use crate::facts::{
     Claims, ClientSource, Era, Facts, HeaderBody, McpFacts, Purpose, Trust, Vouched,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use meridian_policies::{
-    Facts, McpRoute, RejectReason, Route, RouteAction, RouteIndex, RouteWaf, Tick, WafMode,
+    Facts, McpRoute, RejectReason, Route, RouteAction, RouteIndex, RouteWaf, Tick, WafMode, client,
     residency,
 };
 use meridian_waf::BodyInspector;
@@ -23,7 +23,6 @@ use super::scratch::Scratch;
 use super::tunnel::Manner;
 use crate::edge::{Edge, Generation};
 use crate::pipeline::admit::{self, Entry, Findings, Question};
-use crate::pipeline::client::client;
 use crate::pipeline::record::Record;
 use crate::pipeline::refuse::Refusal;
 use crate::pipeline::{mcp, respond};

@@ -16,6 +16,26 @@ pub enum Io {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+impl Io {
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Tcp(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
+
+    /// Whether the connection broke, though bytes of it may be left to read.
+    pub fn is_broken(&self) -> bool {
+        matches!(self.socket().take_error(), Ok(Some(_)) | Err(_))
+    }
+
+    /// Its end will be a reset. A socket that takes no options is broken, and
+    /// ends so anyway.
+    pub fn reset_at_end(&self) {
+        let _ = self.socket().set_zero_linger();
+    }
+}
+
 impl AsyncRead for Io {
     #[inline]
     fn poll_read(

@@ -40,6 +40,8 @@ pub struct Line {
     encoder: BodyEncoder,
     data: usize,
     body_done: bool,
+    /// The outgoing message ends with the connection.
+    until_close: bool,
     /// The peer has closed its sending side.
     pub ended: bool,
 }
@@ -55,6 +57,7 @@ impl Line {
             encoder: BodyEncoder::new(BodyFraming::None),
             data: 0,
             body_done: true,
+            until_close: false,
             ended: false,
         }
     }
@@ -69,12 +72,21 @@ impl Line {
     /// The message that goes out has this framing.
     pub fn begin_body(&mut self, framing: BodyFraming) {
         self.encoder = BodyEncoder::new(framing);
+        self.until_close = matches!(framing, BodyFraming::UntilClose);
     }
 
     /// From here on there are no messages, only bytes up to the end.
     pub fn upgrade(&mut self) {
         self.expect_body(BodyFraming::UntilClose);
         self.begin_body(BodyFraming::UntilClose);
+    }
+
+    /// The outgoing message can't be completed. One that its connection's end
+    /// would complete is ended by a reset.
+    pub fn cut_short(&self) {
+        if self.until_close {
+            self.io.reset_at_end();
+        }
     }
 
     /// True when the incoming message was read to its end.

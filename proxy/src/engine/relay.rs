@@ -225,7 +225,9 @@ impl Meter<'_> {
             Some(due) => self.deadline.arm(due),
             None => self.deadline.disarm(),
         }
-        if first {
+        // A client that breaks off while its bytes are not taken is seen only
+        // by looking.
+        if first || wait == Wait::UpstreamWrite {
             self.deadline.arm_sooner(now + GRAIN);
         }
     }

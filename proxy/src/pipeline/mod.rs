@@ -6,7 +6,6 @@
 
 pub mod admit;
 pub mod audit;
-pub mod client;
 pub mod events;
 pub mod extra;
 pub mod forwarded;

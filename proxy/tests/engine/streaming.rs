@@ -769,7 +769,6 @@ fn a_stream_that_is_reset_while_the_backend_does_not_read_is_felt_at_once() {
 }
 
 #[test]
-#[ignore = "unread bytes of the body hide the reset from the edge until the stall deadline"]
 fn a_client_that_resets_while_the_backend_does_not_read_is_felt_at_once() {
     let upstream = stuck();
     let edge = Setup::to(&[upstream.address]).start();

@@ -168,7 +168,6 @@ fn a_body_that_ends_with_the_connection_and_breaks_is_no_clean_end_over_tls() {
 }
 
 #[test]
-#[ignore = "a plain connection that is cut ends by FIN: nothing sets SO_LINGER on it"]
 fn a_body_that_ends_with_the_connection_and_breaks_is_no_clean_end_over_plain_text() {
     assert_eq!(dies_before_an_old_client(Carrier::Plain), End::Reset);
 }

@@ -110,7 +110,12 @@ impl Connection {
                 return Poll::Ready(());
             }
             if self.line.inbox.is_full() {
-                return Poll::Pending;
+                // What waits in the socket hides its end: ask for errors.
+                return if self.line.io.is_broken() {
+                    Poll::Ready(())
+                } else {
+                    Poll::Pending
+                };
             }
             match ready!(self.line.poll_fill(cx)) {
                 Ok(0) | Err(_) => return Poll::Ready(()),

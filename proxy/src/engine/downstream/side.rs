@@ -134,10 +134,11 @@ impl Downstream<'_> {
     }
 
     /// The answer can't be completed: the client must not take it for whole.
-    /// Over HTTP/1 the connection's end says so.
+    /// Over HTTP/1 the connection's end says so: by itself, or by a reset where
+    /// a plain end would be that of the body.
     pub fn abort(&mut self) {
         match self {
-            Self::H1(_) => {}
+            Self::H1(connection) => connection.line.cut_short(),
             Self::H2(stream) => stream.abort(),
             Self::H3(stream) => stream.abort(),
         }

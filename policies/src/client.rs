@@ -3,8 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use meridian_geo::IpNet;
-use meridian_policies::{ClientSource, Trust};
 use meridian_wire::{Known, RequestHead};
+
+use crate::facts::{ClientSource, Trust};
 
 /// Hops looked at, from the right. What lies further left is nobody's word.
 const HOPS_MAX: usize = 64;
