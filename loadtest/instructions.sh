@@ -33,6 +33,9 @@ counted() {
     *)
         need_meridian
         meridian_env "$http" "$https" "$admin" "$upstream"
+        # With it the process does not start itself once more, which valgrind
+        # would not follow.
+        export MIMALLOC_PURGE_DELAY=0
         command=("$MERIDIAN" run --config "$root/conf/examples/$name/meridian.yaml") ;;
     esac
     start 0 "$name" valgrind --tool=callgrind --callgrind-out-file="$out" "${command[@]}"

@@ -112,6 +112,18 @@ fn ready_detail(edge: &Edge, phase: Phase) -> Value {
             "diagnostics": diagnostics(&standing.diagnostics),
         })
     });
+    let geo: Vec<Value> = edge
+        .reloads
+        .databases()
+        .into_iter()
+        .map(|database| {
+            json!({
+                "database": database.name,
+                "built": telemetry::rfc3339(database.built.saturating_mul(1_000)),
+                "stale": database.stale,
+            })
+        })
+        .collect();
     let certificates: Vec<Value> = edge
         .tls
         .certificates()
@@ -137,6 +149,7 @@ fn ready_detail(edge: &Edge, phase: Phase) -> Value {
         "reloads": { "accepted": accepted, "rejected": rejected },
         "rejected_reload": standing,
         "certificates": certificates,
+        "geo": geo,
         "audit": edge.telemetry.audit().map(audit),
     })
 }

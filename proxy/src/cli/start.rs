@@ -12,7 +12,7 @@ use meridian_policies::{Diagnostic, State};
 use super::output::{self, Severity};
 use crate::edge::{Clock, Edge, Generation, Lifecycle};
 use crate::overrides;
-use crate::reload::{self, News, Outcome, Pace, Report, Watcher};
+use crate::reload::{self, GeoAge, News, Outcome, Pace, Report, Watcher};
 use crate::server::tls::Change;
 use crate::server::{Connections, Tls};
 use crate::settings::{Settings, raise_descriptor_limit, unreadable};
@@ -61,6 +61,7 @@ pub(super) fn edge(mut settings: Settings) -> Result<Started, StartError> {
         .map(|warning| output::in_one_line(std::slice::from_ref(warning)))
         .collect();
     notices.extend(lowered);
+    notices.extend(reloads.databases().iter().filter(|d| d.stale).map(stale));
     let telemetry = Telemetry::new(&settings.telemetry, &settings.edge_region)
         .context("cannot open the access log")
         .map_err(StartError::System)?;
@@ -102,6 +103,13 @@ fn restore(settings: &Settings, generation: &Generation, clock: &Clock) -> Resul
             Err(StartError::Files(vec![unreadable(path, &fault)]))
         }
     }
+}
+
+fn stale(database: &GeoAge) -> String {
+    format!(
+        "the geo database {} is older than geo.max_age: replace the file, or raise the age",
+        database.name
+    )
 }
 
 /// Says what became of a reload.

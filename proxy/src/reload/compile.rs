@@ -3,14 +3,14 @@
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
-use meridian_geo::{Embedded, Locator};
+use meridian_geo::{Embedded, Freshness, Locator};
 use meridian_policies::{Diagnostic, EdgePlace, References, Snapshot, SourceFile, State};
 use meridian_waf::Ruleset;
 
 use super::databases::{InUse, open};
 use super::gather::{Seen, fingerprint, fingerprint_all, policies, stamps};
 use crate::edge::{Clock, Generation};
-use crate::settings::{Settings, Surroundings, Switch};
+use crate::settings::{Settings, StaleGeo, Surroundings, Switch};
 
 /// What a generation is compiled for.
 pub(super) struct Frame<'a> {
@@ -139,8 +139,13 @@ fn locator(
     };
     let overrides = snapshot.locator_overrides().iter().copied();
     let builder = Locator::builder().overrides(overrides).embedded(embedded);
+    let asked = |database: &&InUse| match settings.geo.stale {
+        StaleGeo::Warn => true,
+        StaleGeo::Unknown => database.freshness == Freshness::Fresh,
+    };
     databases
         .iter()
+        .filter(asked)
         .fold(builder, |builder, database| {
             builder.shared_database(database.database.clone())
         })

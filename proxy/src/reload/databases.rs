@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use meridian_geo::{DATABASE_BYTES_MAX, Database, accept_replacement};
+use meridian_geo::{DATABASE_BYTES_MAX, Database, Freshness, accept_replacement};
 use meridian_policies::Diagnostic;
 
 use super::gather::Stamp;
@@ -18,10 +18,17 @@ use crate::settings::{GeoSettings, unreadable};
 pub(super) struct InUse {
     pub(super) database: Arc<Database>,
     pub(super) complaint: Option<Diagnostic>,
+    /// Whether it was stale when it was last looked at.
+    pub(super) freshness: Freshness,
     stamp: Stamp,
 }
 
 impl InUse {
+    /// Whether it has become stale, or fresh, since it was looked at.
+    pub(super) fn has_aged(&self) -> bool {
+        self.freshness != freshness(&self.database)
+    }
+
     /// Tells one opened database from another.
     pub(super) fn address(&self) -> *const Database {
         Arc::as_ptr(&self.database)
@@ -59,7 +66,10 @@ fn one(
     if let Some(before) = before
         && before.stamp == stamp
     {
-        return Ok(before.clone());
+        return Ok(InUse {
+            freshness: freshness(&before.database),
+            ..before.clone()
+        });
     }
     let fresh = read(path, max_age).and_then(|database| match before {
         Some(before) => accept_replacement(before.database.info(), database.info())
@@ -69,6 +79,7 @@ fn one(
     });
     match (fresh, before) {
         (Ok(database), _) => Ok(InUse {
+            freshness: freshness(&database),
             database: Arc::new(database),
             complaint: None,
             stamp,
@@ -76,6 +87,7 @@ fn one(
         (Err(fault), Some(before)) => {
             let database = before.database.clone();
             Ok(InUse {
+                freshness: freshness(&database),
                 database,
                 complaint: Some(not_taken(path, &fault)),
                 stamp,
@@ -83,6 +95,11 @@ fn one(
         }
         (Err(fault), None) => Err(unreadable(path, &fault)),
     }
+}
+
+/// Now.
+fn freshness(database: &Database) -> Freshness {
+    database.info().freshness(Clock::unix_ms() / 1_000)
 }
 
 fn not_taken(path: &Path, fault: &str) -> Diagnostic {
@@ -118,6 +135,7 @@ fn name(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::StaleGeo;
     use crate::settings::Switch;
 
     fn settings(path: &Path) -> GeoSettings {
@@ -125,6 +143,7 @@ mod tests {
             embedded: Switch::Off,
             databases: vec![path.into()],
             max_age: Duration::ZERO,
+            stale: StaleGeo::Warn,
         }
     }
 

@@ -45,8 +45,20 @@ pub(super) struct Turn {
     pub(super) databases: Vec<InUse>,
 }
 
+/// A geo database of the live generation.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct GeoAge {
+    /// Its name.
+    pub name: String,
+    /// When it was built, seconds since 1970.
+    pub built: u64,
+    /// Older than `geo.max_age`.
+    pub stale: bool,
+}
+
 struct Book {
     accepted: Accepted,
+    databases: Vec<GeoAge>,
     standing: Option<Rejected>,
     accepted_count: u64,
     rejected_count: u64,
@@ -60,13 +72,14 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl ReloadLog {
     /// A process whose first generation is live.
-    pub(super) fn started(turn: Turn, at_unix_ms: u64) -> Self {
+    pub(super) fn started((turn, databases): (Turn, Vec<GeoAge>), at_unix_ms: u64) -> Self {
         let accepted = Accepted {
             generation: 1,
             at_unix_ms,
         };
         let book = Book {
             accepted,
+            databases,
             standing: None,
             accepted_count: 1,
             rejected_count: 0,
@@ -75,6 +88,11 @@ impl ReloadLog {
             turn: Mutex::new(turn),
             book: Mutex::new(book),
         }
+    }
+
+    /// The geo databases of the live generation, in order.
+    pub fn databases(&self) -> Vec<GeoAge> {
+        locked(&self.book).databases.clone()
     }
 
     /// The last set that was accepted.
@@ -99,9 +117,14 @@ impl ReloadLog {
     }
 
     /// A generation is about to go live, with complaints of its databases.
-    pub(super) fn accepted(&self, accepted: Accepted, kept: &[Diagnostic]) {
+    pub(super) fn accepted(
+        &self,
+        accepted: Accepted,
+        (kept, databases): (&[Diagnostic], Vec<GeoAge>),
+    ) {
         let mut book = locked(&self.book);
         book.accepted = accepted;
+        book.databases = databases;
         book.accepted_count += 1;
         book.standing = (!kept.is_empty()).then(|| rejection(kept));
     }

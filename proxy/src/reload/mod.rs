@@ -13,13 +13,14 @@ mod watch;
 
 use std::sync::Arc;
 
+use meridian_geo::Freshness;
 use meridian_policies::{Diagnostic, State};
 
 pub use self::compile::{Candidate, candidate};
 use self::compile::{Frame, attempt};
 use self::databases::InUse;
 use self::log::Turn;
-pub use self::log::{Accepted, Rejected, ReloadLog};
+pub use self::log::{Accepted, GeoAge, Rejected, ReloadLog};
 pub use self::watch::{News, Pace, Report, Watcher};
 use crate::edge::{Clock, Edge, Generation};
 use crate::settings::Settings;
@@ -73,12 +74,13 @@ pub fn first(
         before: &[],
     };
     let loaded = attempt(&frame, 1).map_err(|failed| failed.faults)?;
+    let aged = ages(&loaded.databases);
     let turn = Turn {
         tried: loaded.seen.clone(),
         live: loaded.seen,
         databases: loaded.databases,
     };
-    let log = ReloadLog::started(turn, loaded.generation.loaded_unix_ms);
+    let log = ReloadLog::started((turn, aged), loaded.generation.loaded_unix_ms);
     Ok((loaded.generation, log))
 }
 
@@ -86,7 +88,8 @@ pub fn first(
 /// for files and compiles: not for a thread that serves.
 pub fn reload(edge: &Edge) -> Outcome {
     let mut turn = edge.reloads.turn();
-    if turn.tried.still(&edge.settings) {
+    let aged = turn.databases.iter().any(InUse::has_aged);
+    if !aged && turn.tried.still(&edge.settings) {
         return Outcome::Unchanged;
     }
     let live = edge.generation();
@@ -125,7 +128,7 @@ pub fn reload(edge: &Edge) -> Outcome {
                     generation,
                     at_unix_ms,
                 },
-                &kept,
+                (&kept, ages(&loaded.databases)),
             );
             *turn = Turn {
                 tried: loaded.seen.clone(),
@@ -142,6 +145,15 @@ pub fn reload(edge: &Edge) -> Outcome {
             Outcome::Rejected(failed.faults)
         }
     }
+}
+
+fn ages(databases: &[InUse]) -> Vec<GeoAge> {
+    let one = |database: &InUse| GeoAge {
+        name: database.database.info().name.clone(),
+        built: database.database.info().built,
+        stale: database.freshness == Freshness::Stale,
+    };
+    databases.iter().map(one).collect()
 }
 
 /// What the guard has against a generation.
@@ -163,10 +175,8 @@ fn objection(edge: &Edge, generation: &Generation) -> Option<Diagnostic> {
 
 /// Whether the databases in use are still the very same.
 fn same(before: &[InUse], after: &[InUse]) -> bool {
-    before
-        .iter()
-        .map(InUse::address)
-        .eq(after.iter().map(InUse::address))
+    let identity = |database: &InUse| (database.address(), database.freshness);
+    before.iter().map(identity).eq(after.iter().map(identity))
 }
 
 #[cfg(test)]

@@ -338,6 +338,34 @@ fn a_database_is_swapped_for_a_better_one_and_kept_before_a_worse_one() {
 }
 
 #[test]
+fn a_stale_database_is_told_and_asked_or_not_as_the_settings_say() {
+    const BUILT: u64 = 1_700_000_000;
+    for (stale, country) in [("warn", Some("DE")), ("unknown", None)] {
+        let home = Home::new();
+        let settings = format!(
+            "{STATIC}geo: {{ embedded: off, databases: [geo.mmdb], max_age: 30d, stale: {stale} }}\n"
+        );
+        fs::write(home.path("meridian.yaml"), settings).unwrap();
+        fs::write(home.path("geo.mmdb"), database("DE", BUILT)).unwrap();
+        let edge = home.edge();
+        let place = edge.generation().locator.locate("8.8.8.8".parse().unwrap());
+        assert_eq!(place.country.map(|found| found.as_str()), country);
+        let told = edge.reloads.databases();
+        assert!(told.len() == 1 && told[0].stale && told[0].built == BUILT);
+        assert!(matches!(reload(&edge), Outcome::Unchanged));
+
+        // A younger one is asked again.
+        let now = Clock::unix_ms() / 1_000;
+        fs::write(home.path("new"), database("US", now - 60)).unwrap();
+        fs::rename(home.path("new"), home.path("geo.mmdb")).unwrap();
+        assert!(matches!(reload(&edge), Outcome::Live { .. }));
+        let place = edge.generation().locator.locate("8.8.8.8".parse().unwrap());
+        assert_eq!(place.country.map(|found| found.as_str()), Some("US"));
+        assert!(!edge.reloads.databases()[0].stale);
+    }
+}
+
+#[test]
 fn a_guard_keeps_a_change_from_going_live_and_says_by_how_much() {
     let home = Home::new();
     let guarded =

@@ -17,7 +17,7 @@ use crate::telemetry::audit::AuditSettings;
 
 use super::{
     AccessLog, AdminBind, AdminSettings, GeoSettings, Http2, Listener, ProcessLimits, Protocols,
-    SampleRule, Secret, Settings, Switch, TelemetrySettings, Timeouts, UpgradeSettings,
+    SampleRule, Secret, Settings, StaleGeo, Switch, TelemetrySettings, Timeouts, UpgradeSettings,
 };
 
 pub(super) fn settings(raw: raw::File, path: &Path, around: &Surroundings<'_>) -> Settings {
@@ -105,6 +105,10 @@ fn geo(geo: &raw::Geo, base: &Path) -> GeoSettings {
             .map(|Filled(path)| beside(base, path))
             .collect(),
         max_age: geo.max_age.0,
+        stale: match geo.stale {
+            raw::Stale::Warn => StaleGeo::Warn,
+            raw::Stale::Unknown => StaleGeo::Unknown,
+        },
     }
 }
 

@@ -177,8 +177,20 @@ pub struct GeoSettings {
     pub embedded: Switch,
     /// Asked in this order. At most 16.
     pub databases: Vec<PathBuf>,
-    /// Older data is warned about; 0 turns the warning off.
+    /// Older data is stale; 0: none ever is.
     pub max_age: Duration,
+    /// What becomes of a stale database.
+    pub stale: StaleGeo,
+}
+
+/// What becomes of a geo database that is older than its `max_age`.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub enum StaleGeo {
+    /// It is asked, and warned about.
+    Warn,
+    /// It is not asked: its addresses are unknown, unless another source
+    /// knows them.
+    Unknown,
 }
 
 /// What is told about requests.

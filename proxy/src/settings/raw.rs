@@ -366,6 +366,14 @@ pub(super) struct Geo {
     pub(super) embedded: OnOff,
     pub(super) databases: Bounded<Filled, DATABASES_MAX>,
     pub(super) max_age: Span,
+    pub(super) stale: Stale,
+}
+
+#[derive(Copy, Clone, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Stale {
+    Warn,
+    Unknown,
 }
 
 impl Default for Geo {
@@ -375,6 +383,7 @@ impl Default for Geo {
             embedded: OnOff::On,
             databases: Bounded::default(),
             max_age: days_45,
+            stale: Stale::Warn,
         }
     }
 }

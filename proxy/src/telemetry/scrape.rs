@@ -19,6 +19,7 @@ use super::labels::{
 use super::regions::Cells;
 use super::{DecisionCells, Recorder, Telemetry, counts::Counts, status, versions};
 use crate::edge::{Edge, Generation};
+use crate::reload::GeoAge;
 use crate::server::tls::CertificateStatus;
 
 /// What a scrape needs to know beside the counters.
@@ -32,6 +33,8 @@ pub struct Scrape<'a> {
     pub limiter_addresses: usize,
     /// Policy sets accepted (the first one counts) and rejected.
     pub reloads: (u64, u64),
+    /// Geo databases of the live generation.
+    pub databases: &'a [GeoAge],
     /// Certificates in use.
     pub certificates: &'a [CertificateStatus],
     /// Files of TLS that were taken again, and that could not be used.
@@ -64,6 +67,7 @@ impl Telemetry {
             now: edge.clock.tick(),
             limiter_addresses: edge.limits.len(),
             reloads: edge.reloads.counts(),
+            databases: &edge.reloads.databases(),
             certificates: &edge.tls.certificates(),
             tls_reloads: edge.tls.reloads(),
         })
@@ -404,6 +408,15 @@ impl Telemetry {
             "meridian_reloads",
             "Policy sets tried, the first one included.",
             reloads.into(),
+        );
+        let stale = scrape.databases.iter().map(|database| {
+            let labels = vec![("database", database.name.clone())];
+            (labels, f64::from(u8::from(database.stale)))
+        });
+        out.gauge(
+            "meridian_geo_database_stale",
+            "1: older than geo.max_age.",
+            stale.collect(),
         );
         let number = float(scrape.generation.number);
         out.gauge(

@@ -13,6 +13,7 @@ fn encoded(telemetry: &Telemetry, generation: &Generation) -> String {
         now: meridian_policies::Tick(1),
         limiter_addresses: 5,
         reloads: (2, 1),
+        databases: &[],
         certificates: &[],
         tls_reloads: (0, 0),
     };
