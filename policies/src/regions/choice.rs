@@ -127,6 +127,28 @@ impl Removal {
         }
     }
 
+    /// Whether law, route or configuration keep the region out: it is not
+    /// weighed, and no order brings it in.
+    pub fn is_fixed(self) -> bool {
+        match self {
+            Self::Law | Self::RouteConstraint | Self::NoEndpoints | Self::Plaintext => true,
+            Self::Draining
+            | Self::Forced
+            | Self::Pinned
+            | Self::Unhealthy
+            | Self::Ejected
+            | Self::Tried
+            | Self::Failed
+            | Self::Standby
+            | Self::Degraded
+            | Self::Recovering
+            | Self::Headroom
+            | Self::Full
+            | Self::Weight
+            | Self::Outscored => false,
+        }
+    }
+
     /// Stable name for receipts and metrics.
     pub fn as_str(self) -> &'static str {
         match self {

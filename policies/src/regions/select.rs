@@ -186,18 +186,11 @@ pub fn terms(
     let scale = Scale::new(snapshot, (permitted, location), 0);
     let hot = snapshot.regions.hot.get(candidate.region.index());
     match (hot, scale.standing(candidate.region)) {
-        (Some(hot), Some(standing)) if is_weighed(candidate.removed_by) => {
+        (Some(hot), Some(standing)) if !candidate.removed_by.is_some_and(Removal::is_fixed) => {
             scale.terms(candidate.region, hot, (standing, &candidate.seen))
         }
         (Some(_) | None, _) => Terms::default(),
     }
-}
-
-fn is_weighed(removal: Option<Removal>) -> bool {
-    !matches!(
-        removal,
-        Some(Removal::Law | Removal::RouteConstraint | Removal::NoEndpoints | Removal::Plaintext)
-    )
 }
 
 fn clear(candidates: &mut [Candidate], region: RegionIndex) {
@@ -233,12 +226,7 @@ pub fn complete(
             seen.unwrap_or_else(|| {
                 let idle = scale.weigh(at, hot, || Some((Seen::IDLE, None)));
                 match idle.removed_by {
-                    Some(
-                        Removal::Law
-                        | Removal::RouteConstraint
-                        | Removal::NoEndpoints
-                        | Removal::Plaintext,
-                    ) => idle,
+                    Some(removal) if removal.is_fixed() => idle,
                     Some(_) | None => Candidate {
                         removed_by: Some(Removal::Outscored),
                         ..idle

@@ -58,28 +58,7 @@ fn leave(candidates: &mut [Candidate], stays: impl Fn(&Candidate) -> bool, remov
 
 /// Law, route and configuration let the request go there.
 fn is_allowed(candidate: &Candidate) -> bool {
-    match candidate.removed_by {
-        Some(
-            Removal::Law | Removal::RouteConstraint | Removal::NoEndpoints | Removal::Plaintext,
-        ) => false,
-        None
-        | Some(
-            Removal::Draining
-            | Removal::Forced
-            | Removal::Pinned
-            | Removal::Unhealthy
-            | Removal::Ejected
-            | Removal::Tried
-            | Removal::Failed
-            | Removal::Standby
-            | Removal::Degraded
-            | Removal::Recovering
-            | Removal::Headroom
-            | Removal::Full
-            | Removal::Weight
-            | Removal::Outscored,
-        ) => true,
-    }
+    !candidate.removed_by.is_some_and(Removal::is_fixed)
 }
 
 /// It can serve, and is not full.
