@@ -21,6 +21,35 @@ pub enum BodyFraming {
     UntilClose,
 }
 
+impl BodyFraming {
+    /// Counts `len` bytes that are about to be sent.
+    ///
+    /// # Errors
+    /// [`Malformed::BodyTooLong`] when that is more than was announced;
+    /// nothing is counted then.
+    #[inline]
+    pub(crate) fn count(&mut self, len: u64) -> Result<(), Malformed> {
+        match self {
+            Self::None => return Err(Malformed::BodyTooLong),
+            Self::Length(left) => *left = left.checked_sub(len).ok_or(Malformed::BodyTooLong)?,
+            Self::Chunked | Self::UntilClose => {}
+        }
+        Ok(())
+    }
+
+    /// Whether the body may end here.
+    ///
+    /// # Errors
+    /// [`Malformed::BodyTooShort`] when less was counted than was announced.
+    #[inline]
+    pub(crate) fn check_end(self) -> Result<(), Malformed> {
+        match self {
+            Self::Length(left) if left > 0 => Err(Malformed::BodyTooShort),
+            Self::None | Self::Length(_) | Self::Chunked | Self::UntilClose => Ok(()),
+        }
+    }
+}
+
 /// What the connection becomes after the answer.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
 pub enum Upgrade {

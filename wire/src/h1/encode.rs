@@ -48,26 +48,18 @@ impl BodyEncoder {
         if self.ended {
             return Err(Malformed::BodyTooLong);
         }
-        match self.framing {
-            BodyFraming::None => return Err(Malformed::BodyTooLong),
-            BodyFraming::Length(left) => {
-                let left = left.checked_sub(len as u64).ok_or(Malformed::BodyTooLong)?;
-                self.framing = BodyFraming::Length(left);
-            }
-            BodyFraming::Chunked => {
-                push_hex(len as u64, out);
-                out.extend_from_slice(b"\r\n");
-            }
-            BodyFraming::UntilClose => {}
+        self.framing.count(len as u64)?;
+        if self.framing == BodyFraming::Chunked {
+            push_hex(len as u64, out);
+            out.extend_from_slice(b"\r\n");
         }
         Ok(())
     }
 
     /// Appends what stands after the data of [`BodyEncoder::begin_data`].
     pub fn end_data(&self, out: &mut Vec<u8>) {
-        match self.framing {
-            BodyFraming::Chunked => out.extend_from_slice(b"\r\n"),
-            BodyFraming::None | BodyFraming::Length(_) | BodyFraming::UntilClose => {}
+        if self.framing == BodyFraming::Chunked {
+            out.extend_from_slice(b"\r\n");
         }
     }
 
@@ -84,16 +76,13 @@ impl BodyEncoder {
         if self.ended {
             return Ok(());
         }
-        match self.framing {
-            BodyFraming::Length(left) if left > 0 => return Err(Malformed::BodyTooShort),
-            BodyFraming::None | BodyFraming::Length(_) | BodyFraming::UntilClose => {}
-            BodyFraming::Chunked => {
-                out.extend_from_slice(b"0\r\n");
-                if let Some(trailers) = trailers {
-                    trailers.write(out);
-                }
-                out.extend_from_slice(b"\r\n");
+        self.framing.check_end()?;
+        if self.framing == BodyFraming::Chunked {
+            out.extend_from_slice(b"0\r\n");
+            if let Some(trailers) = trailers {
+                trailers.write(out);
             }
+            out.extend_from_slice(b"\r\n");
         }
         self.ended = true;
         Ok(())

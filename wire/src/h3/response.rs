@@ -137,13 +137,7 @@ impl BodyEncoder {
         if self.ended {
             return Err(Malformed::BodyTooLong);
         }
-        match &mut self.framing {
-            BodyFraming::None => return Err(Malformed::BodyTooLong),
-            BodyFraming::Length(left) => {
-                *left = left.checked_sub(len).ok_or(Malformed::BodyTooLong)?;
-            }
-            BodyFraming::Chunked | BodyFraming::UntilClose => {}
-        }
+        self.framing.count(len)?;
         varint::write(frame::DATA, out);
         varint::write(len, out);
         Ok(())
@@ -163,13 +157,7 @@ impl BodyEncoder {
         if self.ended {
             return Ok(());
         }
-        match self.framing {
-            BodyFraming::Length(left) if left > 0 => return Err(Malformed::BodyTooShort),
-            BodyFraming::None
-            | BodyFraming::Length(_)
-            | BodyFraming::Chunked
-            | BodyFraming::UntilClose => {}
-        }
+        self.framing.check_end()?;
         if let Some(trailers) = trailers
             && trailers.forwarded().next().is_some()
         {
