@@ -6,7 +6,7 @@ mod h3;
 use std::future::{Future as _, poll_fn};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -193,6 +193,17 @@ fn sooner(due: Tick, ends: Option<Tick>) -> Tick {
     ends.map_or(due, |ends| due.min(ends))
 }
 
+/// How long a connection may be without a request: with its first one, as long
+/// as a head may take.
+fn patience(edge: &Edge, served: u64) -> Duration {
+    let timeouts = &edge.settings.timeouts;
+    if served == 0 {
+        timeouts.head
+    } else {
+        timeouts.idle
+    }
+}
+
 /// Waits for the first byte of a head, holding no buffer.
 async fn wait(
     edge: &Edge,
@@ -203,13 +214,7 @@ async fn wait(
     if connection.head_begun() {
         return Ok(());
     }
-    let timeouts = &edge.settings.timeouts;
-    let patience = if served == 0 {
-        timeouts.head
-    } else {
-        timeouts.idle
-    };
-    deadline.arm(sooner(edge.clock.tick() + patience, ends));
+    deadline.arm(sooner(edge.clock.tick() + patience(edge, served), ends));
     poll_fn(|cx| {
         if edge.lifecycle.cutting() {
             return Poll::Ready(Err(CloseReason::Drained));
@@ -348,11 +353,30 @@ fn builder(settings: &Settings) -> Builder {
 
 type H2 = h2::server::Connection<Held, bytes::Bytes>;
 
-/// Streams that are open, and when the last one ended.
+/// What the streams of a connection tell it, and it tells them.
 #[derive(Default)]
 struct Activity {
     open: AtomicUsize,
     ended: AtomicU64,
+    /// The connection ends soon: what was sent must arrive before. Over HTTP/3
+    /// alone; TCP sees to that by itself.
+    leaving: AtomicBool,
+}
+
+impl Activity {
+    fn open(&self) -> usize {
+        self.open.load(Ordering::Acquire)
+    }
+
+    /// Since when there is no stream: from the connection's beginning, or the
+    /// last one's end. Now, while there is one.
+    fn idle_since(&self, began: Tick, now: Tick) -> Tick {
+        if self.open() > 0 {
+            now
+        } else {
+            began.max(Tick(self.ended.load(Ordering::Acquire)))
+        }
+    }
 }
 
 /// The open streams of one connection.
@@ -448,7 +472,7 @@ impl Streams {
     /// The deadline has passed: the reason for the end, if this is it.
     fn late(&mut self, h2: &mut H2) -> Option<CloseReason> {
         let now = self.edge.clock.tick();
-        let busy = self.activity.open.load(Ordering::Acquire) > 0;
+        let busy = self.activity.open() > 0;
         match self.closing {
             Some(CloseReason::Flood) => return Some(CloseReason::Flood),
             Some(reason) if !busy => return Some(reason),
@@ -462,18 +486,11 @@ impl Streams {
             self.close(h2, CloseReason::Lifetime, GOODBYE);
             return None;
         }
-        let timeouts = &self.edge.settings.timeouts;
-        let patience = if self.served == 0 {
-            timeouts.head
-        } else {
-            timeouts.idle
-        };
-        let ended = Tick(self.activity.ended.load(Ordering::Acquire));
-        let idle_since = if busy { now } else { self.began.max(ended) };
-        if now >= idle_since + patience {
+        let due = self.activity.idle_since(self.began, now) + patience(&self.edge, self.served);
+        if now >= due {
             self.close(h2, CloseReason::Idle, LINGER);
         } else {
-            self.deadline.arm(sooner(idle_since + patience, self.ends));
+            self.deadline.arm(sooner(due, self.ends));
         }
         None
     }
@@ -500,11 +517,7 @@ impl Streams {
                 self.deadline.arm(sooner(due, self.ends));
             }
         }
-        self.activity.open.fetch_add(1, Ordering::AcqRel);
-        let open = OpenStream {
-            edge: Arc::clone(&self.edge),
-            activity: Arc::clone(&self.activity),
-        };
+        let open = OpenStream::begin(&self.edge, &self.activity);
         let info = Arc::clone(info);
         tokio::spawn(async move {
             serve_stream(&open.edge, &info, request, respond).await;
@@ -513,9 +526,20 @@ impl Streams {
     }
 }
 
+/// Counts a stream for as long as it lives.
 struct OpenStream {
     edge: Arc<Edge>,
     activity: Arc<Activity>,
+}
+
+impl OpenStream {
+    fn begin(edge: &Arc<Edge>, activity: &Arc<Activity>) -> Self {
+        activity.open.fetch_add(1, Ordering::AcqRel);
+        Self {
+            edge: Arc::clone(edge),
+            activity: Arc::clone(activity),
+        }
+    }
 }
 
 impl Drop for OpenStream {

@@ -472,6 +472,13 @@ impl<'a> Exchange<'a, '_> {
         head: &RequestHead,
         (status, kind, text): (u16, &str, &str),
     ) -> Served {
+        self.begin_fields();
+        respond::own(self.response, self.extra, status, kind);
+        self.send(down, head, text.as_bytes()).await
+    }
+
+    /// Begins the fields that the edge adds with those of every answer.
+    pub fn begin_fields(&mut self) {
         self.extra.clear();
         respond::common(
             self.extra,
@@ -480,8 +487,6 @@ impl<'a> Exchange<'a, '_> {
             self.generation,
         );
         respond::alternative(self.extra, self.place.info);
-        respond::own(self.response, self.extra, status, kind);
-        self.send(down, head, text.as_bytes()).await
     }
 
     /// A refusal, told as the client understands it.
@@ -494,14 +499,7 @@ impl<'a> Exchange<'a, '_> {
         self.record.refused(told.refusal);
         let id = std::str::from_utf8(&self.record.id).unwrap_or_default();
         let body = told.refusal.body(id, told.id);
-        self.extra.clear();
-        respond::common(
-            self.extra,
-            &self.record.id,
-            self.record.quota(),
-            self.generation,
-        );
-        respond::alternative(self.extra, self.place.info);
+        self.begin_fields();
         respond::refusal(self.response, self.extra, told.refusal, &body);
         self.send(down, head, body.text.as_bytes()).await
     }

@@ -629,14 +629,12 @@ fn begin_answer(
         Upload::Sent | Upload::Refused => upstream.line.outbox.clear(),
     }
     upstream.expect_body(x.response);
+    x.begin_fields();
     let snapshot = &x.generation.snapshot;
     let session = x
         .response
         .first(Known::McpSessionId)
         .map(|id| (upstream.tag, id));
-    x.extra.clear();
-    respond::common(x.extra, &x.record.id, x.record.quota(), x.generation);
-    respond::alternative(x.extra, x.place.info);
     respond::from_region(
         x.extra,
         &snapshot.region(answered.choice.region()).id,

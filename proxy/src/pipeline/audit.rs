@@ -9,7 +9,6 @@ use meridian_policies::audit::{Context, Kind, Operation, Refused, Transferred};
 use meridian_policies::regions::Choice;
 
 use super::admit::Admitted;
-use super::ids::RequestId;
 use super::record::Record;
 use super::refuse::Refusal;
 use crate::edge::{Edge, Generation};
@@ -80,7 +79,7 @@ impl Crossing<'_> {
     }
 }
 
-fn context<'a>((edge, generation): (&'a Edge, &'a Generation), id: &'a RequestId) -> Context<'a> {
+fn context<'a>((edge, generation): (&'a Edge, &'a Generation), id: &'a [u8]) -> Context<'a> {
     Context {
         at_unix_ms: edge.clock.unix_ms_at(edge.clock.tick()),
         edge: &edge.settings.edge_region,
@@ -104,14 +103,7 @@ pub fn refused(record: &Record<'_>, refusal: &Refusal) {
 pub fn operation(edge: &Edge, operation: &Operation<'_>) {
     if let Some(audit) = edge.telemetry.audit() {
         let generation = edge.generation();
-        let context = Context {
-            at_unix_ms: edge.clock.unix_ms_at(edge.clock.tick()),
-            edge: &edge.settings.edge_region,
-            generation: generation.number,
-            snapshot: Some(&generation.snapshot),
-            request_id: "",
-        };
-        audit.operation(operation.record(&context));
+        audit.operation(operation.record(&context((edge, &generation), &[])));
     }
 }
 

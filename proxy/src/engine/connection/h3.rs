@@ -10,7 +10,7 @@ use std::future::{Future as _, poll_fn};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,8 +20,8 @@ use meridian_wire::h3::{
 };
 use quinn::{Connection, ConnectionError, OpenUni, RecvStream, SendStream};
 
-use self::stream::{OpenStream, serve_stream};
-use super::{ConnectionInfo, sooner, trust};
+use self::stream::serve_stream;
+use super::{Activity, ConnectionInfo, OpenStream, patience, sooner, trust};
 use crate::edge::Edge;
 use crate::engine::buffers::Outbox;
 use crate::engine::deadlines::{Deadline, GRAIN};
@@ -85,15 +85,6 @@ pub async fn serve_h3(
         tokio::task::yield_now().await;
     }
     reason
-}
-
-/// What the streams tell their connection.
-#[derive(Default)]
-struct Activity {
-    open: AtomicUsize,
-    ended: AtomicU64,
-    /// The connection ends soon: what was sent must arrive before.
-    leaving: AtomicBool,
 }
 
 /// How far the goodbye has come.
@@ -162,18 +153,14 @@ impl<'a> Requests<'a> {
         }
     }
 
-    fn open(&self) -> usize {
-        self.activity.open.load(Ordering::Acquire)
-    }
-
     /// Why the connection is over.
     fn ended(&self, error: &ConnectionError) -> CloseReason {
         match (self.leaving, error) {
             (Some(Leaving::Warned(reason, _) | Leaving::Last(reason)), _) => reason,
-            (None, ConnectionError::ApplicationClosed(_)) if self.open() == 0 => {
+            (None, ConnectionError::ApplicationClosed(_)) if self.activity.open() == 0 => {
                 CloseReason::Client
             }
-            (None, ConnectionError::TimedOut) if self.open() == 0 => CloseReason::Idle,
+            (None, ConnectionError::TimedOut) if self.activity.open() == 0 => CloseReason::Idle,
             (None, ConnectionError::LocallyClosed | ConnectionError::TransportError(_)) => {
                 CloseReason::Malformed
             }
@@ -211,7 +198,7 @@ impl<'a> Requests<'a> {
     }
 
     fn late(&mut self) -> Poll<CloseReason> {
-        let (now, busy) = (self.edge.clock.tick(), self.open() > 0);
+        let (now, busy) = (self.edge.clock.tick(), self.activity.open() > 0);
         match self.leaving {
             Some(Leaving::Warned(reason, until)) => {
                 if now < until && !self.edge.lifecycle.cutting() {
@@ -225,28 +212,21 @@ impl<'a> Requests<'a> {
             }
             Some(Leaving::Last(reason)) if !busy => return Poll::Ready(reason),
             Some(Leaving::Last(_)) => self.deadline.arm(now + GRAIN),
-            None => self.idle(now, busy),
+            None => self.idle(now),
         }
         Poll::Pending
     }
 
     /// Without a stream for the time that the settings allow.
-    fn idle(&mut self, now: Tick, busy: bool) {
-        let timeouts = &self.edge.settings.timeouts;
-        let patience = if self.served == 0 {
-            timeouts.head
-        } else {
-            timeouts.idle
-        };
+    fn idle(&mut self, now: Tick) {
         if self.ends.is_some_and(|ends| now >= ends) {
             return self.leave(CloseReason::Lifetime);
         }
-        let ended = Tick(self.activity.ended.load(Ordering::Acquire));
-        let since = if busy { now } else { self.began.max(ended) };
-        if now >= since + patience {
+        let due = self.activity.idle_since(self.began, now) + patience(self.edge, self.served);
+        if now >= due {
             self.leave(CloseReason::Idle);
         } else {
-            self.deadline.arm(sooner(since + patience, self.ends));
+            self.deadline.arm(sooner(due, self.ends));
         }
     }
 
@@ -320,11 +300,7 @@ impl<'a> Requests<'a> {
             return;
         }
         self.count();
-        self.activity.open.fetch_add(1, Ordering::AcqRel);
-        let open = OpenStream {
-            edge: Arc::clone(self.edge),
-            activity: Arc::clone(&self.activity),
-        };
+        let open = OpenStream::begin(self.edge, &self.activity);
         let limits = &self.edge.settings.limits.head;
         let stream = Stream::new(self.connection, (send, recv), limits);
         tokio::spawn(serve_stream(open, Arc::clone(&self.info), stream));

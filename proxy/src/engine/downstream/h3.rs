@@ -400,8 +400,6 @@ impl Stream {
 impl Drop for Stream {
     /// quinn would finish the stream: a cut answer would look whole.
     fn drop(&mut self) {
-        if self.ending != Ending::Over {
-            self.reset(self.fault.unwrap_or(Code::RequestCancelled));
-        }
+        self.break_off();
     }
 }

@@ -9,8 +9,7 @@ use std::time::Duration;
 use meridian_wire::h3::Code;
 use meridian_wire::{BodyFraming, Method, RequestHead};
 
-use super::super::{ConnectionInfo, GOODBYE, LINGER};
-use super::Activity;
+use super::super::{ConnectionInfo, GOODBYE, LINGER, OpenStream};
 use crate::edge::Edge;
 use crate::engine::deadlines::Deadline;
 use crate::engine::downstream::h3::{NextHead, Stream};
@@ -21,21 +20,6 @@ use crate::engine::scratch::Scratch;
 /// The end of a request without a length is looked for so long before it
 /// counts as one with a body.
 const PEEK: Duration = Duration::from_millis(20);
-
-/// Counts a stream for as long as it lives.
-pub(super) struct OpenStream {
-    pub(super) edge: Arc<Edge>,
-    pub(super) activity: Arc<Activity>,
-}
-
-impl Drop for OpenStream {
-    fn drop(&mut self) {
-        self.activity
-            .ended
-            .store(self.edge.clock.tick().0, Ordering::Release);
-        self.activity.open.fetch_sub(1, Ordering::AcqRel);
-    }
-}
 
 /// Serves the request of a stream, if there is one.
 pub(super) async fn serve_stream(open: OpenStream, info: Arc<ConnectionInfo>, mut stream: Stream) {
