@@ -20,7 +20,7 @@ mod report;
 mod verify;
 
 pub use chain::{Chain, GENESIS, Head, LINE_BYTES_MAX};
-pub use moment::{parse_moment, rfc3339};
+pub use moment::{civil, parse_moment, rfc3339};
 pub use record::{
     Checked, Context, Kind, Lost, Opened, OpenedWhy, Operation, Refused, Transferred,
     client_network,

@@ -17,9 +17,10 @@ pub fn rfc3339(unix_ms: u64) -> String {
     out
 }
 
-/// Days since 1970 to a date (Hinnant, "chrono-compatible low-level date
-/// algorithms"), for years from 1970 on.
-fn civil(days: u64) -> (u64, u64, u64) {
+/// Year, month and day of a day counted from 1970-01-01 (Hinnant,
+/// "chrono-compatible low-level date algorithms": eras of 400 years that begin
+/// in March).
+pub fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let era = days / 146_097;
     let of_era = days % 146_097;

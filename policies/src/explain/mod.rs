@@ -264,7 +264,7 @@ fn outside(region: RegionIndex, removal: Removal) -> Candidate {
 }
 
 /// Ids of what the law allows.
-fn names(snapshot: &Snapshot, permitted: &Permitted) -> Vec<String> {
+pub(crate) fn names(snapshot: &Snapshot, permitted: &Permitted) -> Vec<String> {
     let indexed = (0u16..).map(RegionIndex).zip(snapshot.regions());
     let allowed = indexed.filter(|(at, _)| permitted.allows(*at));
     allowed.map(|(_, region)| region.id.clone()).collect()

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::decide::{Decided, Decision, Unchecked, decide_again};
+use super::decide::{Decided, Unchecked, decide_again};
+use super::diff::Change;
 use super::recorded::{Recorded, RecordedCandidate};
 use crate::regions::Removal;
 use crate::{DataClass, Snapshot};
@@ -112,12 +113,7 @@ fn by_candidate(was: &RecordedCandidate, is: &RecordedCandidate) -> Found {
 }
 
 fn by_decision(recorded: &Recorded, now: &Decided) -> Found {
-    let same = match &now.decision {
-        Decision::Forward(region) => recorded.region.as_ref() == Some(region),
-        Decision::Answer(_) => recorded.verdict == "answer",
-        Decision::Refuse(reason) => recorded.reason.as_deref() == Some(reason.name()),
-    };
-    (!same).then(|| {
+    (Change::of(recorded, now) != Change::Same).then(|| {
         (
             "decision".into(),
             described(recorded),

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use meridian_wire::{EndStream, HeadLimits, Malformed, RequestBuilder, RequestHead, Version};
 
-use super::recorded::{Recorded, RecordedCandidate, RecordedRequest, names};
+use super::recorded::{Recorded, RecordedCandidate, RecordedRequest};
 use crate::affinity::SessionKey;
+use crate::explain::names;
 use crate::limits::{self, LimitState, LimitVerdict};
 use crate::regions::{AffinityOutcome, Again, Candidate, Removal, Seen, choose_again};
 use crate::residency::{DataClass, Permitted, classify, eligible};

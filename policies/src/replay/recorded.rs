@@ -6,9 +6,10 @@ use meridian_geo::{Certainty, Country, Location, Point, Source, UnknownReason};
 use meridian_wire::{Method, RequestHead, Upgrade};
 use serde::{Deserialize, Serialize};
 
+use crate::explain::names;
 use crate::limits::LimitVerdict;
 use crate::regions::{AffinityOutcome, Removal, Seen, complete};
-use crate::residency::{DataClass, Permitted, header_class};
+use crate::residency::{DataClass, header_class};
 use crate::{Era, HeaderBody, Receipt, Snapshot, Verdict, Vouched};
 
 /// Longest line that is read: 1 MiB.
@@ -234,13 +235,6 @@ impl Recorded {
         }
         serde_json::from_str(line).map_err(|error| error.to_string())
     }
-}
-
-/// Ids of what the law allows.
-pub(super) fn names(snapshot: &Snapshot, permitted: &Permitted) -> Vec<String> {
-    let indexed = (0u16..).map(crate::RegionIndex).zip(snapshot.regions());
-    let allowed = indexed.filter(|(at, _)| permitted.allows(*at));
-    allowed.map(|(_, region)| region.id.clone()).collect()
 }
 
 fn request(receipt: &Receipt, asked: Asked<'_>) -> Option<RecordedRequest> {

@@ -58,6 +58,28 @@ impl Diagnostic {
         let fault = Fault::new(Mark { file: 0, ..at }, message);
         render_one(std::slice::from_ref(source), fault)
     }
+
+    /// The first of several on one line, with its place, what to do, and how
+    /// many more there are.
+    pub fn in_one_line(faults: &[Self]) -> String {
+        let Some(first) = faults.first() else {
+            return "unknown fault".to_owned();
+        };
+        let place = match first.line {
+            0 => first.path.clone(),
+            line => format!("{}:{line}:{}", first.path, first.column),
+        };
+        let help = first
+            .help
+            .as_ref()
+            .map(|help| format!(" ({help})"))
+            .unwrap_or_default();
+        let more = match faults.len() {
+            0 | 1 => String::new(),
+            count => format!("; and {} more", count - 1),
+        };
+        format!("{place}: {}{help}{more}", first.message)
+    }
 }
 
 impl fmt::Display for Diagnostic {
@@ -188,4 +210,32 @@ fn distance(a: &str, b: &str) -> usize {
         before = std::mem::replace(&mut row, next);
     }
     row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn diagnostic(line: u32) -> Diagnostic {
+        Diagnostic {
+            path: "conf/policies/regions.yaml".to_owned(),
+            line,
+            column: 5,
+            message: "unknown field `idd`".to_owned(),
+            help: Some("did you mean `id`?".to_owned()),
+            frame: "3 | idd: x".to_owned(),
+        }
+    }
+
+    #[test]
+    fn one_line_names_the_place_the_fault_and_the_cure() {
+        assert_eq!(
+            Diagnostic::in_one_line(&[diagnostic(3), diagnostic(9)]),
+            "conf/policies/regions.yaml:3:5: unknown field `idd` (did you mean `id`?); and 1 more"
+        );
+        assert!(
+            Diagnostic::in_one_line(&[diagnostic(0)])
+                .starts_with("conf/policies/regions.yaml: unknown")
+        );
+    }
 }

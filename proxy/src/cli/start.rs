@@ -39,7 +39,7 @@ impl StartError {
     /// For another process's log.
     pub(super) fn in_one_line(&self) -> String {
         match self {
-            Self::Files(faults) => output::in_one_line(faults),
+            Self::Files(faults) => Diagnostic::in_one_line(faults),
             Self::System(fault) => format!("{fault:#}"),
         }
     }
@@ -58,13 +58,12 @@ pub(super) fn edge(mut settings: Settings) -> Result<Started, StartError> {
     restore(&settings, &generation, &clock)?;
     let warned = generation.snapshot.warnings().iter();
     let mut notices: Vec<String> = warned
-        .map(|warning| output::in_one_line(std::slice::from_ref(warning)))
+        .map(|warning| Diagnostic::in_one_line(std::slice::from_ref(warning)))
         .collect();
     notices.extend(lowered);
     notices.extend(reloads.databases().iter().filter(|d| d.stale).map(stale));
     let telemetry = Telemetry::new(&settings.telemetry, &settings.edge_region)
-        .context("cannot open the access log")
-        .map_err(StartError::System)?;
+        .map_err(|error| StartError::System(error.into()))?;
     let edge = Arc::new(Edge {
         tls,
         settings,
@@ -147,11 +146,14 @@ fn policies(outcome: &Outcome) {
                 &format!("policies: generation {generation} is live"),
             );
             if !kept.is_empty() {
-                output::notice(Severity::Error, &output::in_one_line(kept));
+                output::notice(Severity::Error, &Diagnostic::in_one_line(kept));
             }
         }
         Outcome::Rejected(faults) => {
-            let text = format!("rejected, nothing changed: {}", output::in_one_line(faults));
+            let text = format!(
+                "rejected, nothing changed: {}",
+                Diagnostic::in_one_line(faults)
+            );
             output::notice(Severity::Error, &text);
         }
     }

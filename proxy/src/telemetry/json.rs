@@ -7,6 +7,8 @@
 
 use std::net::IpAddr;
 
+use meridian_policies::audit::civil;
+
 /// Appends at most `bound` bytes of a value, and `…` where that cut it.
 #[inline]
 pub(super) fn text(value: &[u8], bound: usize, out: &mut Vec<u8>) {
@@ -169,24 +171,6 @@ pub(super) fn moment(unix_ms: u64, out: &mut Vec<u8>) {
         y1, y2, y3, y4, b'-', o1, o2, b'-', d1, d2, b'T', h1, h2, b':', m1, m2, b':', s1, s2, b'.',
         f1, f2, f3, b'Z',
     ]);
-}
-
-/// Year, month and day of a day counted from 1970-01-01, by the proleptic
-/// Gregorian calendar: eras of 400 years that begin in March.
-fn civil(days: u64) -> (u64, u64, u64) {
-    let shifted = days + 719_468;
-    let era = shifted / 146_097;
-    let of_era = shifted % 146_097;
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 {
-        from_march + 3
-    } else {
-        from_march - 9
-    };
-    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
 }
 
 /// Appends seconds with microseconds and an `s`: protobuf's JSON duration.

@@ -17,8 +17,8 @@ use meridian_policies::Diagnostic;
 use self::announce::{Place, Ready};
 use self::backends::{Backend, Backends};
 use self::files::Files;
+use super::Answer;
 use super::start::{self, StartError, Started};
-use super::{Answer, output};
 use crate::server::{self, BoundSockets};
 use crate::settings::{AdminBind, Settings};
 
@@ -138,5 +138,5 @@ fn with_ports(mut settings: Settings, args: &DemoArgs) -> anyhow::Result<Setting
 }
 
 fn one_line(faults: &[Diagnostic]) -> anyhow::Error {
-    anyhow::anyhow!(output::in_one_line(faults))
+    anyhow::anyhow!(Diagnostic::in_one_line(faults))
 }

@@ -75,7 +75,12 @@ impl Recorder {
     /// The file can't be opened, or the shadow's policies have a fault.
     pub fn start(settings: &RecordingSettings, region: &str) -> std::io::Result<Self> {
         let file = match &settings.file {
-            Some(path) => Some(RecordFile::open(path, settings.rotate, settings.keep)?),
+            Some(path) => Some(
+                RecordFile::open(path, settings.rotate, settings.keep).map_err(|error| {
+                    let text = format!("recording {}: {error}", path.display());
+                    std::io::Error::new(error.kind(), text)
+                })?,
+            ),
             None => None,
         };
         let shared = Arc::new(Shared {

@@ -10,7 +10,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use meridian_policies::replay::{Change, Recorded, decide_again};
 use meridian_policies::{Diagnostic, Snapshot};
+use serde_json::json;
 
+use crate::pipeline::events::notice;
 use crate::reload::{Candidate, candidate};
 
 /// How the candidate's decisions compare with the live ones.
@@ -70,7 +72,7 @@ impl Shadow {
         match shadow.try_folder() {
             Some(faults) => Err(io::Error::other(format!(
                 "recording.shadow: {}",
-                in_one_line(&faults)
+                Diagnostic::in_one_line(&faults)
             ))),
             None => Ok(shadow),
         }
@@ -79,13 +81,12 @@ impl Shadow {
     /// Takes a changed candidate over.
     pub(super) fn look(&self) {
         if let Some(faults) = self.try_folder() {
-            eprintln!(
-                "{}",
-                serde_json::json!({
-                    "severity": "ERROR",
-                    "message": format!("shadow policies rejected: {}", in_one_line(&faults)),
-                })
+            let message = format!(
+                "shadow policies rejected: {}",
+                Diagnostic::in_one_line(&faults)
             );
+            let place = json!({ "shadow": self.place.as_ref().map(|(folder, _)| folder) });
+            notice("ERROR", &message, &place);
         }
     }
 
@@ -142,17 +143,4 @@ impl Shadow {
     fn standing(&self) -> MutexGuard<'_, Standing> {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn in_one_line(faults: &[Diagnostic]) -> String {
-    let all: Vec<String> = faults
-        .iter()
-        .map(|fault| {
-            format!(
-                "{}:{}:{}: {}",
-                fault.path, fault.line, fault.column, fault.message
-            )
-        })
-        .collect();
-    all.join("; ")
 }

@@ -202,3 +202,18 @@ fn a_shadow_that_does_not_compile_is_a_fault_at_the_start() {
     let fault = Telemetry::new(&settings, "us-central1").err().unwrap();
     assert!(fault.to_string().contains("recording.shadow"), "{fault}");
 }
+
+#[test]
+fn a_record_file_that_cannot_be_opened_is_named_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = TelemetrySettings {
+        recording: Some(recording(Some(&folder.path().join("none/records.jsonl")))),
+        ..settings()
+    };
+    let fault = Telemetry::new(&settings, "us-central1").err().unwrap();
+    let told = fault.to_string();
+    assert!(
+        told.starts_with("recording ") && told.contains("none/records.jsonl"),
+        "{told}"
+    );
+}
