@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use sha2::{Digest, Sha256};
 
 use crate::snapshot::Snapshot;
+use crate::stamp::Stamp;
 use crate::yaml::{Diagnostic, Fault, Mark, References, SourceFile, nearest, render};
 use crate::{access, affinity, geo, limits, mcp, outliers, regions, residency, retry, routes, waf};
 
@@ -123,6 +124,7 @@ fn families(raw: RawSet, ctx: &mut CompileContext<'_>) -> Snapshot {
     );
     Snapshot {
         digest: String::new(),
+        stamp: Stamp::fresh(),
         warnings: Vec::new(),
         edge_region: String::new(),
         classify: residency::compile_classify(raw.classify, ctx),

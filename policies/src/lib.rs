@@ -32,6 +32,7 @@ pub mod residency;
 pub mod retry;
 mod routes;
 mod snapshot;
+mod stamp;
 mod state;
 #[cfg(test)]
 mod testing;

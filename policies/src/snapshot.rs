@@ -14,6 +14,7 @@ use crate::regions::{CompiledRegions, Endpoint, Region, Toll, VersionIndex, Way}
 use crate::residency::{CompiledClassify, CompiledResidency, Jurisdiction};
 use crate::retry::RetryPolicy;
 use crate::routes::RouteTable;
+use crate::stamp::Stamp;
 use crate::waf::WafPolicy;
 use crate::yaml::Diagnostic;
 use crate::{EndpointIndex, JurisdictionIndex, RegionIndex, Route, RouteIndex};
@@ -25,6 +26,7 @@ use crate::{EndpointIndex, JurisdictionIndex, RegionIndex, Route, RouteIndex};
 #[derive(Debug)]
 pub struct Snapshot {
     pub(crate) digest: String,
+    pub(crate) stamp: Stamp,
     pub(crate) warnings: Vec<Diagnostic>,
     pub(crate) edge_region: String,
     pub(crate) regions: CompiledRegions,

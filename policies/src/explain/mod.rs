@@ -12,7 +12,7 @@ use meridian_geo::Location;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::regions::{Ask, Candidate, NoRegion, Removal, Seen, Terms, Tried, select_all, terms};
+use crate::regions::{Ask, Candidate, Removal, Seen, Terms, Tried, select_all, terms};
 use crate::residency::{Classified, Permitted, classify, eligible};
 use crate::state::View;
 use crate::{
@@ -183,11 +183,9 @@ impl Question<'_> {
                 out.obligations = obligations.iter().map(Obligation::as_str).collect();
             }
             Err(none) => {
-                let (NoRegion::AllDown { retry_after } | NoRegion::Exhausted { retry_after }) =
-                    none;
-                out.retry_after_s = Some(retry_after.as_secs().max(1));
-                let detail = "every permitted region is down, drained or without endpoints";
-                out.refuse(RejectReason::NoHealthyRegion, detail.to_owned());
+                let reason = none.reason();
+                out.retry_after_s = none.retry_after().map(|after| after.as_secs().max(1));
+                out.refuse(reason, none.detail().to_owned());
             }
         }
     }

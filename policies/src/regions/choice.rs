@@ -8,7 +8,10 @@ use super::failover::Phase;
 use super::versions::VersionIndex;
 use crate::affinity::SessionKey;
 use crate::residency::Permitted;
-use crate::{EndpointIndex, Facts, RegionIndex, RouteIndex, Tick};
+use crate::stamp::Stamp;
+use crate::{
+    Endpoint, EndpointIndex, Facts, RegionIndex, RejectReason, RouteIndex, Snapshot, Tick,
+};
 
 /// Most endpoints one request may try.
 pub const TRIED_MAX: usize = 16;
@@ -304,13 +307,32 @@ pub struct Ask<'a> {
 }
 
 /// The region and endpoint for one attempt. Only [`super::select`] makes one,
-/// only from a permit; it is the only thing a peer can be built from.
+/// only from a permit; it is the only thing a [`Peer`] can be built from.
+///
+/// ```compile_fail,E0451
+/// use meridian_policies::RegionIndex;
+/// use meridian_policies::regions::Choice;
+///
+/// fn elsewhere(choice: Choice) -> Choice {
+///     Choice { region: RegionIndex(0), ..choice }
+/// }
+/// ```
+///
+/// ```compile_fail,E0616
+/// use meridian_policies::EndpointIndex;
+/// use meridian_policies::regions::Choice;
+///
+/// fn elsewhere(choice: &mut Choice) {
+///     choice.endpoint = EndpointIndex(0);
+/// }
+/// ```
 #[derive(Copy, Clone, Debug, PartialEq)]
 pub struct Choice {
     pub(super) region: RegionIndex,
     pub(super) endpoint: EndpointIndex,
     pub(super) affinity: AffinityOutcome,
     pub(super) session: Option<SessionKey>,
+    pub(super) stamp: Stamp,
 }
 
 impl Choice {
@@ -335,6 +357,70 @@ impl Choice {
     }
 }
 
+/// The only thing that a connection for a request's data is made from: an
+/// endpoint that was chosen from a permit. Only [`Snapshot::peer`] makes one:
+///
+/// ```
+/// use meridian_policies::regions::{Choice, Peer};
+/// use meridian_policies::{Endpoint, RegionIndex, Snapshot};
+///
+/// fn peer<'a>(snapshot: &'a Snapshot, choice: &Choice) -> Option<Peer<'a>> {
+///     snapshot.peer(choice)
+/// }
+/// ```
+///
+/// An endpoint alone is none, and a peer cannot be turned to another one:
+///
+/// ```compile_fail,E0451
+/// use meridian_policies::regions::Peer;
+/// use meridian_policies::{Endpoint, RegionIndex};
+///
+/// fn peer(endpoint: &Endpoint) -> Peer<'_> {
+///     Peer { endpoint, region: RegionIndex(0) }
+/// }
+/// ```
+///
+/// ```compile_fail,E0616
+/// use meridian_policies::Endpoint;
+/// use meridian_policies::regions::Peer;
+///
+/// fn turned<'a>(mut peer: Peer<'a>, endpoint: &'a Endpoint) -> Peer<'a> {
+///     peer.endpoint = endpoint;
+///     peer
+/// }
+/// ```
+#[derive(Copy, Clone, Debug)]
+pub struct Peer<'a> {
+    endpoint: &'a Endpoint,
+    region: RegionIndex,
+}
+
+impl<'a> Peer<'a> {
+    /// The endpoint.
+    pub fn endpoint(&self) -> &'a Endpoint {
+        self.endpoint
+    }
+
+    /// The region that it serves for.
+    pub fn region(&self) -> RegionIndex {
+        self.region
+    }
+}
+
+impl Snapshot {
+    /// What to connect to for a choice; `None` for another snapshot's choice.
+    #[inline]
+    pub fn peer(&self, choice: &Choice) -> Option<Peer<'_>> {
+        if choice.stamp != self.stamp {
+            return None;
+        }
+        Some(Peer {
+            endpoint: self.endpoints().get(choice.endpoint.index())?,
+            region: choice.region,
+        })
+    }
+}
+
 /// Why no permitted region can serve.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
 pub enum NoRegion {
@@ -348,6 +434,37 @@ pub enum NoRegion {
         /// When it may be better, 1 to 60 s.
         retry_after: Duration,
     },
+    /// The permit or the view is another snapshot's, and says nothing of this
+    /// one's regions: nothing is served.
+    OtherGeneration,
+}
+
+impl NoRegion {
+    /// The refusal's reason.
+    pub const fn reason(self) -> RejectReason {
+        match self {
+            Self::AllDown { .. } | Self::Exhausted { .. } => RejectReason::NoHealthyRegion,
+            Self::OtherGeneration => RejectReason::Internal,
+        }
+    }
+
+    /// When it is worth trying again; `None`: nobody knows.
+    pub const fn retry_after(self) -> Option<Duration> {
+        match self {
+            Self::AllDown { retry_after } | Self::Exhausted { retry_after } => Some(retry_after),
+            Self::OtherGeneration => None,
+        }
+    }
+
+    /// One sentence for people.
+    pub const fn detail(self) -> &'static str {
+        match self {
+            Self::AllDown { .. } | Self::Exhausted { .. } => {
+                "every region that the law permits is down, drained or without endpoints"
+            }
+            Self::OtherGeneration => "the permit was made by other policies than the choice",
+        }
+    }
 }
 
 #[cfg(test)]

@@ -18,7 +18,8 @@ mod versions;
 
 pub(crate) use build::compile;
 pub use choice::{
-    Affinity, AffinityOutcome, Ask, Candidate, Choice, NoRegion, Removal, Seen, TRIED_MAX, Tried,
+    Affinity, AffinityOutcome, Ask, Candidate, Choice, NoRegion, Peer, Removal, Seen, TRIED_MAX,
+    Tried,
 };
 pub(crate) use compiled::{CompiledRegions, Exposed, tag_of};
 pub use compiled::{

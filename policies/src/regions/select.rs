@@ -90,6 +90,10 @@ fn choose(
         scale: Scale::new(snapshot, facts, ask.draw),
     };
     candidates.clear();
+    // Indices mean what they mean in the snapshot that made them.
+    if !ask.permitted.is_of(snapshot) || view.stamp != snapshot.stamp {
+        return Err(NoRegion::OtherGeneration);
+    }
     let mut top = Top::default();
     match looks {
         Looks::Enough => weighing.nearest(candidates, &mut top),
@@ -126,6 +130,7 @@ fn choose(
         endpoint,
         affinity,
         session: ask.session,
+        stamp: snapshot.stamp,
     })
 }
 
@@ -147,6 +152,9 @@ pub(crate) fn choose_again(
     let weighed = regions.map(|(at, hot)| scale.weigh(at, hot, || Some(look(at))));
     candidates.extend(weighed.map(|candidate| top.note(candidate)));
     let permitted = scale.permitted;
+    if !permitted.is_of(snapshot) {
+        return None;
+    }
     let pin = again
         .pin
         .filter(|at| permitted.allows(*at) && permitted.in_route(*at));
@@ -610,6 +618,7 @@ impl Weighing<'_> {
             endpoint,
             affinity: AffinityOutcome::Kept,
             session: None,
+            stamp: self.snapshot.stamp,
         })
     }
 }
@@ -647,5 +656,7 @@ fn unit(random: u64) -> f32 {
     (random >> 40) as f32 / (1u64 << 24) as f32
 }
 
+#[cfg(test)]
+mod generations;
 #[cfg(test)]
 mod tests;

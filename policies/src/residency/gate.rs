@@ -11,12 +11,72 @@ use super::compiled::{Cell, CrossBorder, Jurisdiction, Switch};
 use super::obligations::{Obligation, Obligations};
 use super::set::RegionSet;
 use crate::regions::Exposed;
+use crate::stamp::Stamp;
 use crate::{Facts, JurisdictionIndex, RegionIndex, Route, Snapshot};
 
-/// The regions that may serve one request. Only [`eligible`] makes one, and
-/// only from it comes a choice of region.
+/// The regions that may serve one request. Only [`eligible`] makes one, only
+/// from it comes a choice of region, and only with the snapshot that made it.
+///
+/// It can be asked and copied:
+///
+/// ```
+/// use meridian_policies::residency::{Permitted, RegionSet};
+/// use meridian_policies::{DataClass, Snapshot};
+///
+/// fn law(permit: &Permitted, _: &Snapshot, _: DataClass) -> RegionSet {
+///     let copy: Permitted = *permit;
+///     *copy.law()
+/// }
+/// ```
+///
+/// It cannot be made of parts, widened, or taken from a default:
+///
+/// ```compile_fail,E0451
+/// use meridian_policies::residency::{Permitted, RegionSet};
+///
+/// fn widened(permit: Permitted) -> Permitted {
+///     Permitted { law: RegionSet::first(512), ..permit }
+/// }
+/// ```
+///
+/// ```compile_fail,E0616
+/// use meridian_policies::residency::{Permitted, RegionSet};
+///
+/// fn widened(mut permit: Permitted) -> Permitted {
+///     permit.law = RegionSet::first(512);
+///     permit
+/// }
+/// ```
+///
+/// ```compile_fail,E0624
+/// use meridian_policies::residency::Permitted;
+/// use meridian_policies::DataClass;
+///
+/// fn made(of: &Permitted) -> Permitted {
+///     Permitted::nothing(todo!(), of.class())
+/// }
+/// ```
+///
+/// ```compile_fail,E0277
+/// use meridian_policies::residency::Permitted;
+///
+/// fn by_default<T: Default>() -> T {
+///     T::default()
+/// }
+/// let _: Permitted = by_default();
+/// ```
+///
+/// ```compile_fail,E0277
+/// use meridian_policies::residency::Permitted;
+///
+/// fn read<'a, T: serde::Deserialize<'a>>(text: &'a str) -> Option<T> {
+///     serde_json::from_str(text).ok()
+/// }
+/// let _: Option<Permitted> = read("{}");
+/// ```
 #[derive(Copy, Clone, Debug)]
 pub struct Permitted {
+    stamp: Stamp,
     law: RegionSet,
     own: RegionSet,
     conditional: RegionSet,
@@ -98,6 +158,12 @@ impl Permitted {
     #[inline]
     pub fn must_be_encrypted(&self) -> bool {
         self.always.contains(Obligation::EncryptionInTransit)
+    }
+
+    /// Whether it was made by this snapshot: only there does it say anything.
+    #[inline]
+    pub fn is_of(&self, snapshot: &Snapshot) -> bool {
+        self.stamp == snapshot.stamp
     }
 
     /// The class of the data.
@@ -267,28 +333,28 @@ pub fn eligible(
             law: residency.every_region,
             own: residency.every_region,
             route: route.regions,
-            ..Permitted::nothing(class)
+            ..Permitted::nothing(snapshot.stamp, class)
         }),
         Switch::On => {
             let index = residency.of(facts.location.country);
             let Some(law) = residency.jurisdiction(index) else {
                 // A snapshot with residency on has at least one jurisdiction,
                 // and every index is one of them.
-                return Ok(Permitted::nothing(class));
+                return Ok(Permitted::nothing(snapshot.stamp, class));
             };
             let exposed = snapshot.regions.exposed.as_deref();
-            by_law(law, index, facts, class).restricted(route, law, exposed)
+            let nothing = Permitted::nothing(snapshot.stamp, class);
+            by_law(&nothing, (index, law), facts).restricted(route, law, exposed)
         }
     }
 }
 
 fn by_law(
-    law: &Jurisdiction,
-    index: JurisdictionIndex,
+    nothing: &Permitted,
+    (index, law): (JurisdictionIndex, &Jurisdiction),
     facts: &Facts<'_>,
-    class: DataClass,
 ) -> Permitted {
-    let cell = law.cell(class);
+    let cell = law.cell(nothing.class);
     let claims = &facts.claims;
     let mut conditional = cell.burdened;
     if claims.consent.is_some() {
@@ -298,12 +364,11 @@ fn by_law(
         law: cell.own.or(&cell.free).or(&conditional),
         own: cell.own,
         conditional,
-        route: None,
         always: met(cell.always, facts),
         burdened: cell.burdened,
         burden: met(cell.burden, facts),
-        class,
         jurisdiction: Some(index),
+        ..*nothing
     }
 }
 
@@ -325,8 +390,9 @@ fn met(mut obligations: Obligations, facts: &Facts<'_>) -> Obligations {
 
 impl Permitted {
     /// Permits no region.
-    fn nothing(class: DataClass) -> Self {
+    fn nothing(stamp: Stamp, class: DataClass) -> Self {
         Self {
+            stamp,
             law: RegionSet::EMPTY,
             own: RegionSet::EMPTY,
             conditional: RegionSet::EMPTY,

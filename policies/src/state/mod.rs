@@ -131,6 +131,7 @@ impl State {
         known.regions.retain(|_, state| state.strong_count() > 0);
         drop(known);
         let view = View {
+            stamp: snapshot.stamp,
             regions,
             endpoints,
             ruled_until: Arc::clone(&self.ruled_until),

@@ -15,12 +15,15 @@ use super::{
 };
 use crate::outliers::ProbeMode;
 use crate::regions::failover::{Phase, Standing, Vitals};
+use crate::stamp::Stamp;
 use crate::{EndpointIndex, RegionIndex, Snapshot, Tick};
 
 /// State lined up with one snapshot's indices. Made by
 /// [`super::State::reconcile`] at each reload; shared by all threads.
 #[derive(Debug)]
 pub struct View {
+    /// The snapshot that it is lined up with.
+    pub(crate) stamp: Stamp,
     pub(super) regions: Box<[RegionSlot]>,
     pub(super) endpoints: Box<[EndpointSlot]>,
     /// Until when some order may take other regions out than its own.

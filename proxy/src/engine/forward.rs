@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::io;
 use std::time::Duration;
 
-use meridian_policies::regions::{self, Affinity, Ask, Choice, NoRegion, Tried, endpoint_tag};
+use meridian_policies::regions::{self, Affinity, Ask, Choice, Tried, endpoint_tag};
 use meridian_policies::retry::{self, Failure, RetryAsk, Sent};
 use meridian_policies::{
     AttemptOutcome, AttemptReport, Endpoint, EndpointIndex, RejectReason, Route, RouteIndex, Tick,
@@ -192,10 +192,8 @@ fn choose(
     let (snapshot, view) = (&x.generation.snapshot, &x.generation.view);
     let chosen = regions::select(snapshot, view, &ask, x.record.candidates());
     chosen.map(|choice| (choice, draw)).map_err(|no| {
-        let (NoRegion::AllDown { retry_after } | NoRegion::Exhausted { retry_after }) = no;
-        let detail = "every region that the law permits is down or draining";
-        let mut refusal = Refusal::new(RejectReason::NoHealthyRegion, detail);
-        refusal.retry_after = Some(retry_after);
+        let mut refusal = Refusal::new(no.reason(), no.detail());
+        refusal.retry_after = no.retry_after();
         Box::new(refusal)
     })
 }
@@ -289,7 +287,10 @@ async fn connection(
     choice: &Choice,
     (draw, now): (u64, Tick),
 ) -> Result<Box<Upstream>, io::Error> {
-    let endpoint = x.generation.snapshot.endpoint(choice.endpoint());
+    let Some(peer) = x.generation.snapshot.peer(choice) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let endpoint = peer.endpoint();
     let tag = endpoint_tag(endpoint);
     let edge = x.place.edge;
     x.record.connect = None;
