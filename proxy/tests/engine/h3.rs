@@ -8,7 +8,7 @@ use bytes::Bytes;
 use h3::error::{Code, StreamError};
 use quinn::VarInt;
 
-use crate::harness::h3client::{self, Answering as _, Raw, Session, request, whole};
+use crate::harness::h3client::{self, Answering as _, Raw, Session, eventually, request, whole};
 use crate::harness::{Call, PATIENCE, Setup, Upstream, pattern, until};
 
 const TEN_MB: usize = 10 * 1024 * 1024;
@@ -22,16 +22,6 @@ fn reset_code(error: &StreamError) -> Option<Code> {
     } else {
         None
     }
-}
-
-/// Lets the client's own tasks run until it is so; how long that took.
-async fn eventually(what: &str, so: impl Fn() -> bool) -> Duration {
-    let start = Instant::now();
-    while !so() {
-        assert!(start.elapsed() < PATIENCE, "{what}");
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    start.elapsed()
 }
 
 #[test]

@@ -8,18 +8,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use quinn::{ConnectionError, TransportConfig, VarInt};
 
-use crate::harness::h3client::{self, Raw, Session, request, whole};
+use crate::harness::h3client::{self, Raw, Session, eventually, request, whole};
 use crate::harness::{PATIENCE, Setup, TestEdge, Upstream, alone, pattern, until};
-
-/// Lets the client's own tasks run until it is so; how long that took.
-async fn eventually(what: &str, so: impl Fn() -> bool) -> Duration {
-    let start = Instant::now();
-    while !so() {
-        assert!(start.elapsed() < PATIENCE, "{what}");
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    start.elapsed()
-}
 
 #[test]
 fn a_client_that_moves_keeps_its_streams_and_is_seen_where_it_is() {

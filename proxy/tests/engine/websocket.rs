@@ -76,6 +76,12 @@ fn until_ended(edge: &TestEdge, reason: &str, count: u64) {
     until(reason, || (ended(edge, reason) == count).then_some(()));
 }
 
+/// What a backend read after the head of the handshake.
+fn after_head(bytes: &[u8]) -> &[u8] {
+    let ends = bytes.windows(4).position(|w| w == b"\r\n\r\n");
+    &bytes[ends.unwrap() + 4..]
+}
+
 #[test]
 fn bytes_flow_both_ways_unread() {
     let upstream = mirror();
@@ -531,13 +537,7 @@ fn an_idle_websocket_is_closed_on_both_sides_with_1001() {
     }
     until_ended(&edge, "idle", 8);
     for seen in upstream.seen() {
-        let at = seen
-            .bytes
-            .windows(4)
-            .position(|w| w == b"\r\n\r\n")
-            .unwrap()
-            + 4;
-        let frame = &seen.bytes[at..];
+        let frame = after_head(&seen.bytes);
         assert_eq!(frame[..2], [CLOSE, 0x86], "masked");
         let unmasked: Vec<u8> = (0..6).map(|at| frame[6 + at] ^ frame[2 + at % 4]).collect();
         assert_eq!(unmasked, reason(1001, "idle"));
@@ -580,13 +580,7 @@ fn a_lifetime_ends_between_two_frames_however_busy_they_are() {
     }
     until_ended(&edge, "lifetime", 4);
     for seen in upstream.seen() {
-        let at = seen
-            .bytes
-            .windows(4)
-            .position(|w| w == b"\r\n\r\n")
-            .unwrap()
-            + 4;
-        let frames = &seen.bytes[at..];
+        let frames = after_head(&seen.bytes);
         assert_eq!(frames[..208], masked(TEXT, &[b'x'; 200]), "to its end");
         assert_eq!(frames[208..210], [CLOSE, 0x8a], "then the close frame");
         assert_eq!(frames.len(), 208 + 6 + 10, "and nothing more");

@@ -230,7 +230,7 @@ fn upload(tally: &Tally, address: SocketAddr) {
     }
 }
 
-fn connector(trust: CertificateDer<'static>) -> TlsConnector {
+fn trusting(trust: CertificateDer<'static>, alpn: &[u8]) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(trust).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -239,8 +239,12 @@ fn connector(trust: CertificateDer<'static>) -> TlsConnector {
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    TlsConnector::from(Arc::new(config))
+    config.alpn_protocols = vec![alpn.to_vec()];
+    config
+}
+
+fn connector(trust: CertificateDer<'static>) -> TlsConnector {
+    TlsConnector::from(Arc::new(trusting(trust, b"h2")))
 }
 
 /// Requests four at a time on a connection, until it is told to go away.
@@ -305,15 +309,7 @@ async fn h2_client(tally: &Tally, mut send: h2::client::SendRequest<Bytes>) {
 }
 
 fn h3_config(trust: CertificateDer<'static>) -> quinn::ClientConfig {
-    let mut roots = RootCertStore::empty();
-    roots.add(trust).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"h3".to_vec()];
+    let config = trusting(trust, b"h3");
     let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(config).unwrap();
     quinn::ClientConfig::new(Arc::new(crypto))
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, Bytes};
 use h3::client::{RequestStream, SendRequest};
@@ -15,6 +16,16 @@ use super::{PATIENCE, TestEdge, tls};
 pub(crate) type Exchange = RequestStream<BidiStream<Bytes>, Bytes>;
 pub(crate) type Reading = RequestStream<h3_quinn::RecvStream, Bytes>;
 pub(crate) type StreamError = h3::error::StreamError;
+
+/// Lets the client's own tasks run until it is so; how long that took.
+pub(crate) async fn eventually(what: &str, so: impl Fn() -> bool) -> Duration {
+    let start = Instant::now();
+    while !so() {
+        assert!(start.elapsed() < PATIENCE, "{what}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    start.elapsed()
+}
 
 /// Runs something that speaks QUIC, on a runtime of its own.
 pub(crate) fn run<Fut: Future>(client: Fut) -> Fut::Output {
