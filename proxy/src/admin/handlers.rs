@@ -149,6 +149,7 @@ fn ready_detail(edge: &Edge, phase: Phase) -> Value {
         "reloads": { "accepted": accepted, "rejected": rejected },
         "rejected_reload": standing,
         "certificates": certificates,
+        "tls_key_log": edge.tls.key_log(),
         "geo": geo,
         "audit": edge.telemetry.audit().map(audit),
     })

@@ -1,12 +1,15 @@
 //! `meridian run`: serve until told to stop.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use anyhow::Context as _;
 use clap::Args;
 
 use super::output::{self, Severity};
 use super::start::{self, StartError, Started};
 use super::{Answer, ConfigArg};
+use crate::server::tls::KeyLogFile;
 use crate::server::upgrade::Predecessor;
 use crate::server::{self, BoundSockets};
 use crate::settings::Settings;
@@ -27,6 +30,10 @@ pub(super) struct RunArgs {
     /// Take the sockets over from the process that listens there
     #[arg(long, value_name = "SOCKET")]
     take_over: Option<PathBuf>,
+    /// Append the secrets of all TLS sessions with clients to FILE, for reading
+    /// captures. Nothing else turns this on; a successor does not inherit it
+    #[arg(long, value_name = "FILE")]
+    tls_key_log: Option<PathBuf>,
 }
 
 /// The allocator reads its settings before `main`, so the process begins once
@@ -52,7 +59,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Answer> {
         Some(socket) => Some(Predecessor::ask(socket)?),
         None => None,
     };
-    let prepared = prepare(&args.config.config, predecessor.as_mut());
+    let prepared = prepare(args, predecessor.as_mut());
     let (sockets, Started { edge, watcher }) = match prepared {
         Ok(prepared) => prepared,
         Err(fault) => {
@@ -79,11 +86,18 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Answer> {
 }
 
 fn prepare(
-    config: &Path,
+    args: &RunArgs,
     predecessor: Option<&mut Predecessor>,
 ) -> Result<(BoundSockets, Started), StartError> {
-    let settings = Settings::load(config).map_err(StartError::Files)?;
+    let settings = Settings::load(&args.config.config).map_err(StartError::Files)?;
+    let key_log = args.tls_key_log.as_deref().map(key_log).transpose()?;
     let sockets = BoundSockets::bind_beside(&settings, predecessor)
         .map_err(|error| StartError::System(error.into()))?;
-    Ok((sockets, start::edge(settings)?))
+    Ok((sockets, start::edge(settings, key_log)?))
+}
+
+fn key_log(path: &Path) -> Result<Arc<KeyLogFile>, StartError> {
+    let opened = KeyLogFile::open(path)
+        .with_context(|| format!("cannot open the TLS key log {}", path.display()));
+    opened.map(Arc::new).map_err(StartError::System)
 }

@@ -13,7 +13,7 @@ use super::output::{self, Severity};
 use crate::edge::{Clock, Edge, Generation, Lifecycle};
 use crate::overrides;
 use crate::reload::{self, GeoAge, News, Outcome, Pace, Report, Watcher};
-use crate::server::tls::Change;
+use crate::server::tls::{Change, KeyLogFile};
 use crate::server::{Connections, Tls};
 use crate::settings::{Settings, raise_descriptor_limit, unreadable};
 use crate::telemetry::Telemetry;
@@ -47,9 +47,13 @@ impl StartError {
 
 /// Compiles the files and begins to watch them. The connection cap is kept
 /// below the descriptor limit, which is raised as far as it goes.
-pub(super) fn edge(mut settings: Settings) -> Result<Started, StartError> {
+pub(super) fn edge(
+    mut settings: Settings,
+    key_log: Option<Arc<KeyLogFile>>,
+) -> Result<Started, StartError> {
     let lowered = settings.fit_descriptors(raise_descriptor_limit());
-    let tls = Tls::load(&settings).map_err(StartError::Files)?;
+    let logged = key_log.as_deref().map(logged);
+    let tls = Tls::load_with(&settings, key_log).map_err(StartError::Files)?;
     let delay = settings.timeouts.drain_delay;
     let clock = Clock::start();
     let state = State::new();
@@ -61,6 +65,7 @@ pub(super) fn edge(mut settings: Settings) -> Result<Started, StartError> {
         .map(|warning| Diagnostic::in_one_line(std::slice::from_ref(warning)))
         .collect();
     notices.extend(lowered);
+    notices.extend(logged);
     notices.extend(reloads.databases().iter().filter(|d| d.stale).map(stale));
     let telemetry = Telemetry::new(&settings.telemetry, &settings.edge_region)
         .map_err(|error| StartError::System(error.into()))?;
@@ -102,6 +107,14 @@ fn restore(settings: &Settings, generation: &Generation, clock: &Clock) -> Resul
             Err(StartError::Files(vec![unreadable(path, &fault)]))
         }
     }
+}
+
+fn logged(key_log: &KeyLogFile) -> String {
+    format!(
+        "TLS KEY LOG: the secrets of every client's session are written to {}; whoever reads that \
+         file reads the traffic. Delete it when done, and start without --tls-key-log",
+        key_log.path().display()
+    )
 }
 
 fn stale(database: &GeoAge) -> String {

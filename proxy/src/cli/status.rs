@@ -52,6 +52,9 @@ fn tell(ready: &Value, regions: &Value) {
         of("pid"),
         of("region"),
     ));
+    if let Some(path) = ready.get("tls_key_log").and_then(Value::as_str) {
+        output::line(format_args!("  TLS KEY LOG: session secrets go to {path}"));
+    }
     for region in list(regions, "regions") {
         let endpoints = list(region, "endpoints");
         let usable = endpoints

@@ -7,6 +7,7 @@
 
 mod client_auth;
 mod connection;
+mod key_log;
 mod names;
 mod pair;
 mod rate;
@@ -15,7 +16,7 @@ mod resolver;
 mod tickets;
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -28,11 +29,12 @@ use rustls::version::{TLS12, TLS13};
 
 use self::client_auth::{Demand, Verifier};
 pub use self::connection::{ConnectionTls, Unusable};
+pub use self::key_log::KeyLogFile;
 use self::pair::{Print, Source};
 use self::rate::Rate;
 use self::reload::Tried;
 pub use self::reload::{CertificateStatus, Change, TlsChange};
-use self::resolver::{Entry, Resolver, Table};
+use self::resolver::{Conflict, Entry, Resolver, Table};
 use self::tickets::{Keys, Sealed};
 use crate::settings::{
     ClientAuth, Listener, Protocols, Settings, Switch, Tickets, TlsSettings, TlsVersion, unreadable,
@@ -43,18 +45,27 @@ pub struct Tls {
     listeners: Vec<Option<Arc<ListenerTls>>>,
     reloads: reload::Log,
     rate: Rate,
+    key_log: Option<Arc<KeyLogFile>>,
 }
 
 impl Tls {
     /// Reads everything that the listeners need; one fault a file.
     pub fn load(settings: &Settings) -> Result<Self, Vec<Diagnostic>> {
+        Self::load_with(settings, None)
+    }
+
+    /// The same; the secrets of all sessions go to `key_log`.
+    pub fn load_with(
+        settings: &Settings,
+        key_log: Option<Arc<KeyLogFile>>,
+    ) -> Result<Self, Vec<Diagnostic>> {
         let (mut listeners, mut faults) = (Vec::new(), Vec::new());
         for (number, listener) in settings.listeners.iter().enumerate() {
             let Some(tls) = &listener.tls else {
                 listeners.push(None);
                 continue;
             };
-            match ListenerTls::load(number, listener, tls) {
+            match ListenerTls::load((number, listener), tls, key_log.as_ref()) {
                 Ok(tls) => listeners.push(Some(Arc::new(tls))),
                 Err(fault) => faults.push(unreadable(&fault.path, &fault.told)),
             }
@@ -67,6 +78,7 @@ impl Tls {
                 listeners,
                 reloads: reload::Log::default(),
                 rate: Rate::new(total, each),
+                key_log,
             })
         } else {
             Err(faults)
@@ -84,6 +96,11 @@ impl Tls {
         self.rate.is_some()
     }
 
+    /// Where the secrets of sessions are written.
+    pub fn key_log(&self) -> Option<&Path> {
+        self.key_log.as_deref().map(KeyLogFile::path)
+    }
+
     /// Of the listener with this number in the settings; `None`: plain text.
     pub fn listener(&self, number: usize) -> Option<&Arc<ListenerTls>> {
         self.listeners.get(number)?.as_ref()
@@ -97,7 +114,7 @@ struct Fault {
 }
 
 impl Fault {
-    fn of(path: &std::path::Path, told: impl Into<String>) -> Self {
+    fn of(path: &Path, told: impl Into<String>) -> Self {
         Self {
             path: path.to_path_buf(),
             told: told.into(),
@@ -125,7 +142,11 @@ struct Group {
 }
 
 impl ListenerTls {
-    fn load(number: usize, listener: &Listener, tls: &TlsSettings) -> Result<Self, Fault> {
+    fn load(
+        (number, listener): (usize, &Listener),
+        tls: &TlsSettings,
+        key_log: Option<&Arc<KeyLogFile>>,
+    ) -> Result<Self, Fault> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let keys = keys(&tls.tickets)?;
         let mut rules: Vec<&ClientAuth> = vec![&tls.client_auth];
@@ -147,7 +168,11 @@ impl ListenerTls {
                 group,
             });
         }
-        let table = Arc::new(ArcSwap::from_pointee(Table::new(entries)));
+        let table = Table::new(entries);
+        if let Some(conflict) = table.conflict() {
+            return Err(Fault::of(tls.cert(conflict.between.1), tls.told(&conflict)));
+        }
+        let table = Arc::new(ArcSwap::from_pointee(table));
         let build = Build {
             provider: &provider,
             table: &table,
@@ -155,6 +180,7 @@ impl ListenerTls {
             listener: format!("{number} {}", listener.address),
             protocols: listener.protocols,
             floor: tls.min_version,
+            key_log,
         };
         let groups = rules.iter().enumerate();
         let groups = groups
@@ -177,12 +203,36 @@ impl ListenerTls {
         self.groups.get(group).map(|group| Arc::clone(&group.tcp))
     }
 
-    /// The configuration for QUIC: TLS 1.3, `h3`, no early data. It follows
-    /// reloads by itself, so one endpoint keeps it for its whole life. Hosts
-    /// with rules of their own about client certificates are not served by it:
-    /// the settings refuse such a listener `h3`.
-    pub fn quic_server_config(&self) -> Option<Arc<ServerConfig>> {
-        self.groups.first().map(|group| Arc::clone(&group.quic))
+    /// The configurations for QUIC: TLS 1.3, `h3`, no early data. They follow
+    /// reloads by themselves, so one endpoint keeps them for its whole life.
+    /// The first one is the listener's own; [`ListenerTls::quic_config_of`]
+    /// says which one a client gets.
+    pub(super) fn quic_configs(&self) -> impl Iterator<Item = &Arc<ServerConfig>> {
+        self.groups.iter().map(|group| &group.quic)
+    }
+
+    /// Number of the configuration for a client that has said hello over QUIC.
+    pub(super) fn quic_config_of(&self, hello: &ClientHello<'_>) -> usize {
+        let table = self.table.load();
+        table.group(table.choose(hello.server_name()))
+    }
+}
+
+impl TlsSettings {
+    fn cert(&self, at: usize) -> &Path {
+        let files = self.certificates.get(at);
+        files.map_or(Path::new(""), |files| files.cert.as_path())
+    }
+
+    fn told(&self, conflict: &Conflict) -> String {
+        let (first, second) = conflict.between;
+        format!(
+            "`{}` is a name of {} and of {}, under different rules about client certificates: give \
+             both the same client_auth, or other names",
+            conflict.name,
+            self.cert(first).display(),
+            self.cert(second).display()
+        )
     }
 }
 
@@ -208,6 +258,7 @@ struct Build<'a> {
     listener: String,
     protocols: Protocols,
     floor: TlsVersion,
+    key_log: Option<&'a Arc<KeyLogFile>>,
 }
 
 impl Build<'_> {
@@ -270,6 +321,10 @@ impl Build<'_> {
             .with_cert_resolver(Arc::clone(resolver));
         config.max_early_data_size = 0;
         config.send_half_rtt_data = false;
+        // What rustls does without it: nothing is logged, whatever the environment says.
+        if let Some(key_log) = self.key_log {
+            config.key_log = Arc::<KeyLogFile>::clone(key_log);
+        }
         Ok(config)
     }
 

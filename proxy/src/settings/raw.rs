@@ -243,17 +243,6 @@ impl TryFrom<ListenerFields> for Listener {
         if fields.h3_port.is_some() && !protocols.contains(&Protocol::H3) {
             return Err("h3_port without h3: add h3 to protocols, or take h3_port out".to_owned());
         }
-        let differs = |tls: &tls::Tls| {
-            let mut hosts = tls.certificates.0.iter();
-            hosts.any(|host| host.client_auth.is_some())
-        };
-        if protocols.contains(&Protocol::H3) && tls.as_ref().is_some_and(differs) {
-            return Err(
-                "over h3 all hosts of a listener have the same rules about client certificates: \
-                        move client_auth to `tls`, or take h3 out of the list"
-                    .to_owned(),
-            );
-        }
         if protocols == [Protocol::H3] {
             return Err(
                 "h3 alone: clients learn of it from answers over h1 or h2; write protocols: [h1, \

@@ -25,5 +25,6 @@ mod slow;
 mod smuggling;
 mod streaming;
 mod tls;
+mod tls_hosts;
 mod upstreams;
 mod websocket;

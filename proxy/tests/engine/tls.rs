@@ -549,18 +549,6 @@ fn handshakes_over_the_rate_are_closed_before_any_cryptography() {
     }
 }
 
-/// A client over QUIC that says hello to `a.example`.
-async fn over_quic(edge: &TestEdge, mut config: ClientConfig) -> quinn::Connection {
-    config.alpn_protocols = vec![b"h3".to_vec()];
-    let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(config).unwrap();
-    let endpoint = h3client::endpoint();
-    let config = quinn::ClientConfig::new(Arc::new(crypto));
-    let connecting = endpoint
-        .connect_with(config, edge.tls, "a.example")
-        .unwrap();
-    connecting.await.unwrap()
-}
-
 #[test]
 fn over_quic_certificates_of_both_sides_are_the_same_as_over_tcp() {
     let authority = Authority::new("authority");
@@ -579,7 +567,9 @@ fn over_quic_certificates_of_both_sides_are_the_same_as_over_tcp() {
         .start();
     let own = authority.client("spiffe://example/a");
     h3client::run(async {
-        let quic = over_quic(&edge, client(&authority, Some(&own))).await;
+        let quic = h3client::call(edge.tls, "a.example", client(&authority, Some(&own)))
+            .await
+            .unwrap();
         let chain = quic.peer_identity().unwrap();
         let chain = chain.downcast::<Vec<CertificateDer<'static>>>().unwrap();
         assert_eq!(chain[0], shown.der);
@@ -595,7 +585,9 @@ fn over_quic_certificates_of_both_sides_are_the_same_as_over_tcp() {
             assert_eq!(told.contains(&encoded.to_ascii_lowercase()), status == 200);
         }
         // In TLS 1.3 the client is done before it is judged.
-        let refused = over_quic(&edge, client(&authority, None)).await;
+        let refused = h3client::call(edge.tls, "a.example", client(&authority, None))
+            .await
+            .unwrap();
         refused.closed().await;
     });
     let counted = "meridian_handshake_failures_total{reason=\"client-certificate\"}";

@@ -107,8 +107,14 @@ pub(crate) fn policies(endpoint: SocketAddr, weight: u32) -> String {
     )
 }
 
-/// One request over the admin side's socket file.
+/// One request over the admin side's socket file, answered in JSON.
 pub(crate) fn admin(socket: &Path, method: &str, path: &str) -> Option<(u16, Value)> {
+    let (status, body) = asked(socket, method, path)?;
+    Some((status, serde_json::from_str(&body).ok()?))
+}
+
+/// One request over the admin side's socket file.
+pub(crate) fn asked(socket: &Path, method: &str, path: &str) -> Option<(u16, String)> {
     let mut stream = UnixStream::connect(socket).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     write!(
@@ -120,7 +126,7 @@ pub(crate) fn admin(socket: &Path, method: &str, path: &str) -> Option<(u16, Val
     stream.read_to_string(&mut answer).ok()?;
     let (head, body) = answer.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
-    Some((status, serde_json::from_str(body).ok()?))
+    Some((status, body.to_owned()))
 }
 
 impl Process {

@@ -10,4 +10,5 @@ mod descriptors;
 mod drain;
 mod edge;
 mod load;
+mod tls;
 mod upgrade;

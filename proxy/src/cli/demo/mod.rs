@@ -63,7 +63,7 @@ pub(super) fn demo(args: &DemoArgs) -> anyhow::Result<Answer> {
     let sockets = BoundSockets::bind(&settings)?;
     let backends = Backends::spawn(&files.latencies())?;
     files.point_at(backends.all())?;
-    let Started { edge, watcher } = start::edge(settings).map_err(|fault| match fault {
+    let Started { edge, watcher } = start::edge(settings, None).map_err(|fault| match fault {
         StartError::Files(faults) => one_line(&faults),
         StartError::System(fault) => fault,
     })?;

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
 
+use super::by_host::ByHost;
 use super::cid::{Cids, Generator, Identity};
 use crate::engine::connection::{CONNECTION_WINDOW, STREAM_WINDOW, STREAMS_MAX};
 
@@ -36,12 +35,7 @@ pub(super) fn endpoint(identity: &Identity, cids: &Arc<Cids>, thread: u8) -> End
 
 /// How its connections behave. `idle` is the time after which a client that
 /// says nothing is given up; one with an open request is asked before that.
-pub(super) fn server(
-    tls: Arc<rustls::ServerConfig>,
-    identity: &Identity,
-    idle: Duration,
-) -> anyhow::Result<ServerConfig> {
-    let crypto = QuicServerConfig::try_from(tls).context("QUIC needs TLS 1.3")?;
+pub(super) fn server(tls: Arc<ByHost>, identity: &Identity, idle: Duration) -> ServerConfig {
     let mut transport = TransportConfig::default();
     transport
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))
@@ -52,11 +46,11 @@ pub(super) fn server(
         .max_idle_timeout(IdleTimeout::try_from(idle).ok())
         .keep_alive_interval(Some(idle / 3))
         .datagram_receive_buffer_size(None);
-    let mut config = ServerConfig::new(Arc::new(crypto), identity.token_key());
+    let mut config = ServerConfig::new(tls, identity.token_key());
     config
         .transport_config(Arc::new(transport))
         .max_incoming(INCOMING_MAX)
         .incoming_buffer_size(INCOMING_BYTES)
         .incoming_buffer_size_total(INCOMING_BYTES_ALL);
-    Ok(config)
+    config
 }

@@ -7,6 +7,7 @@
 
 mod accept;
 mod bind;
+mod by_host;
 mod cid;
 mod config;
 mod lineage;
@@ -26,6 +27,7 @@ use tokio::runtime::Handle;
 pub(super) use self::lineage::Lineage;
 
 use self::accept::Front;
+use self::by_host::ByHost;
 use self::cid::Identity;
 use self::socket::{Router, Socket, Ways};
 use super::tls::ListenerTls;
@@ -81,10 +83,8 @@ impl Lineage {
         tls: &Arc<ListenerTls>,
         settings: &Settings,
     ) -> anyhow::Result<Quic> {
-        let server = tls
-            .quic_server_config()
-            .context("the listener has no TLS")?;
-        let config = config::server(server, &self.identity, settings.timeouts.idle)?;
+        let server = Arc::new(ByHost::new(tls)?);
+        let config = config::server(server, &self.identity, settings.timeouts.idle);
         Ok(Quic {
             sockets,
             config,

@@ -169,8 +169,8 @@ impl ListenerTls {
         let table = self.table.load();
         let mut entries: Vec<Entry> = table.entries().to_vec();
         let mut renewed = false;
-        let all = self.settings.certificates.iter().zip(&mut entries);
-        for ((files, entry), last) in all.zip(&mut memory.pairs) {
+        let all = self.settings.certificates.iter().zip(table.entries());
+        for (at, ((files, in_use), last)) in all.zip(&mut memory.pairs).enumerate() {
             let source = Source::read(files);
             let print = source.as_ref().ok().map(Source::print);
             if print.is_some() && print == last.print {
@@ -182,9 +182,10 @@ impl ListenerTls {
                 continue;
             }
             let pair = source.and_then(|source| source.pair(&self.provider));
-            match pair.and_then(|pair| believable(pair, &entry.pair, now)) {
-                Ok(pair) => {
-                    entry.pair = Arc::new(pair);
+            let pair = pair.and_then(|pair| believable(pair, &in_use.pair, now));
+            match pair.and_then(|pair| self.with_pair(&entries, at, pair)) {
+                Ok(with_pair) => {
+                    entries = with_pair;
                     last.in_use = print.unwrap_or(last.in_use);
                     last.fault = None;
                     renewed = true;
@@ -193,11 +194,29 @@ impl ListenerTls {
                         change: Change::Taken,
                     });
                 }
-                Err(fault) => tell(&files.cert, fault, &mut last.fault, changes),
+                Err(fault) => {
+                    // Time, or another file, may make it good.
+                    last.print = None;
+                    tell(&files.cert, fault, &mut last.fault, changes);
+                }
             }
         }
         if renewed {
             self.table.store(Arc::new(Table::new(entries)));
+        }
+    }
+
+    /// The entries with another pair at one place, unless its names are
+    /// another's under other rules.
+    fn with_pair(&self, entries: &[Entry], at: usize, pair: Pair) -> Result<Vec<Entry>, String> {
+        let mut entries = entries.to_vec();
+        if let Some(entry) = entries.get_mut(at) {
+            entry.pair = Arc::new(pair);
+        }
+        let table = Table::new(entries);
+        match table.conflict() {
+            Some(conflict) => Err(self.settings.told(&conflict)),
+            None => Ok(table.entries().to_vec()),
         }
     }
 

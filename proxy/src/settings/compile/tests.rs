@@ -199,14 +199,6 @@ fn every_rule_of_listeners_is_told_with_its_place() {
             "h3 alone",
         ),
         (
-            format!(
-                "{second}{{ address: \"[::]:1\", protocols: [h2, h3], tls: {{ certificates: [{{ \
-                 cert: a, key: b, client_auth: {{ mode: required, ca: c }} }}] }} }}\n"
-            ),
-            3,
-            "over h3 all hosts",
-        ),
-        (
             format!("{second}{{ address: \"[::]:1\", h3_port: 443 }}\n"),
             3,
             "h3_port without h3",

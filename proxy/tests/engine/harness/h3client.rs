@@ -62,6 +62,20 @@ pub(crate) fn config(transport: TransportConfig) -> ClientConfig {
     config
 }
 
+/// A QUIC connection of a client of its own kind, which says hello to `host`.
+pub(crate) async fn call(
+    to: SocketAddr,
+    host: &str,
+    mut config: rustls::ClientConfig,
+) -> Result<Connection, quinn::ConnectionError> {
+    if config.alpn_protocols.is_empty() {
+        config.alpn_protocols = vec![b"h3".to_vec()];
+    }
+    let crypto = QuicClientConfig::try_from(config).unwrap();
+    let config = ClientConfig::new(Arc::new(crypto));
+    endpoint().connect_with(config, to, host).unwrap().await
+}
+
 /// A QUIC connection without HTTP.
 pub(crate) async fn quic(to: SocketAddr) -> (Endpoint, Connection) {
     let endpoint = endpoint();

@@ -260,6 +260,12 @@ impl Setup {
         Settings::load(&path).unwrap_or_else(|faults| panic!("{faults:?}"))
     }
 
+    /// Why its certificates can't be used.
+    pub(crate) fn tls_faults(mut self) -> Vec<meridian_policies::Diagnostic> {
+        let dir = self.folder.take().unwrap();
+        Tls::load(&self.write(dir.path())).err().unwrap_or_default()
+    }
+
     /// Starts it; returns when it listens.
     pub(crate) fn start(mut self) -> TestEdge {
         let follow = self.folder.is_some();

@@ -10,6 +10,9 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned};
 
+/// ring makes no RSA keys: one for tests alone.
+const RSA: &str = include_str!("rsa.pem");
+
 /// Signs certificates.
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
@@ -39,8 +42,11 @@ impl Authority {
     }
 
     pub(crate) fn sign(&self, params: &CertificateParams) -> Leaf {
-        let key = KeyPair::generate().unwrap();
-        let cert = params.signed_by(&key, &self.issuer).unwrap();
+        self.sign_for(params, &KeyPair::generate().unwrap())
+    }
+
+    fn sign_for(&self, params: &CertificateParams, key: &KeyPair) -> Leaf {
+        let cert = params.signed_by(key, &self.issuer).unwrap();
         Leaf {
             cert: cert.pem(),
             key: key.serialize_pem(),
@@ -52,6 +58,13 @@ impl Authority {
     pub(crate) fn host(&self, names: &[&str]) -> Leaf {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         self.sign(&CertificateParams::new(names).unwrap())
+    }
+
+    /// For these hosts, with an RSA key.
+    pub(crate) fn rsa_host(&self, names: &[&str]) -> Leaf {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let key = KeyPair::from_pem(RSA).unwrap();
+        self.sign_for(&CertificateParams::new(names).unwrap(), &key)
     }
 
     /// For a client with this URI.
