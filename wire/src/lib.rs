@@ -16,6 +16,7 @@ mod bytes;
 mod cookies;
 mod fields;
 pub mod h1;
+pub mod h2;
 pub mod h3;
 mod known;
 mod limits;

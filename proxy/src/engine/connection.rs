@@ -17,7 +17,7 @@ use meridian_policies::{Tick, Trust};
 use meridian_wire::{Added, EndStream};
 use tokio::io::AsyncWrite as _;
 
-use super::deadlines::Deadline;
+use super::deadlines::{Deadline, GRAIN};
 use super::downstream::h1::{Connection, NextHead};
 use super::downstream::h2::{Stream, request};
 use super::downstream::hold::Held;
@@ -352,6 +352,8 @@ fn builder(settings: &Settings) -> Builder {
 }
 
 type H2 = h2::server::Connection<Held, bytes::Bytes>;
+/// The crate's connection and our handle on what lies below.
+type Connected<'a> = (&'a mut H2, &'a Held);
 
 /// What the streams of a connection tell it, and it tells them.
 #[derive(Default)]
@@ -389,6 +391,9 @@ struct Streams {
     /// When its lifetime is over.
     ends: Option<Tick>,
     closing: Option<CloseReason>,
+    /// While the goodbye is said: how long the client may take to go after it,
+    /// and when it counts as said in any case.
+    goodbye: Option<(Duration, Tick)>,
 }
 
 impl Streams {
@@ -405,6 +410,7 @@ impl Streams {
             began,
             ends,
             closing: None,
+            goodbye: None,
         }
     }
 
@@ -425,7 +431,9 @@ impl Streams {
         }
         loop {
             match h2.poll_accept(cx) {
-                Poll::Ready(Some(Ok((request, respond)))) => self.begin(h2, info, request, respond),
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    self.begin((h2, held), info, request, respond);
+                }
                 Poll::Ready(Some(Err(error))) => {
                     let _ = held.poll_release(cx);
                     return Poll::Ready(self.closing.unwrap_or_else(|| reason(&error)));
@@ -451,10 +459,10 @@ impl Streams {
             self.deadline.arm(self.edge.clock.tick() + LINGER);
         }
         if self.edge.lifecycle.draining() && self.closing.is_none() {
-            self.close(h2, CloseReason::Drained, GOODBYE);
+            self.close((h2, held), CloseReason::Drained, GOODBYE);
         }
         if self.deadline.expired(cx)
-            && let Some(reason) = self.late(h2)
+            && let Some(reason) = self.late((h2, held))
         {
             let _ = held.poll_release(cx);
             return Poll::Ready(reason);
@@ -462,33 +470,48 @@ impl Streams {
         Poll::Pending
     }
 
-    /// Tells the client that there will be no further stream.
-    fn close(&mut self, h2: &mut H2, reason: CloseReason, patience: Duration) {
+    /// Tells the client that there will be no further stream. What it has
+    /// begun by then is served: the crate hears that the client has understood
+    /// when nothing new comes.
+    fn close(&mut self, (h2, held): Connected<'_>, reason: CloseReason, patience: Duration) {
         self.closing = Some(reason);
+        let now = self.edge.clock.tick();
+        self.goodbye = Some((patience, now + GOODBYE));
         h2.graceful_shutdown();
-        self.deadline.arm(self.edge.clock.tick() + patience);
+        held.say_goodbye();
+        self.deadline.arm(now + GRAIN);
     }
 
     /// The deadline has passed: the reason for the end, if this is it.
-    fn late(&mut self, h2: &mut H2) -> Option<CloseReason> {
+    fn late(&mut self, (h2, held): Connected<'_>) -> Option<CloseReason> {
         let now = self.edge.clock.tick();
         let busy = self.activity.open() > 0;
-        match self.closing {
-            Some(CloseReason::Flood) => return Some(CloseReason::Flood),
-            Some(reason) if !busy => return Some(reason),
-            Some(_) => {
-                self.deadline.arm(now + GOODBYE);
-                return None;
-            }
-            None => {}
+        if let Some(reason) = self.closing {
+            let over = match self.goodbye {
+                _ if reason == CloseReason::Flood => true,
+                Some((_, until)) if held.says_goodbye() && now < until => {
+                    self.deadline.arm(now + GRAIN);
+                    false
+                }
+                Some((patience, _)) => {
+                    self.goodbye = None;
+                    self.deadline.arm(now + patience);
+                    false
+                }
+                None => {
+                    self.deadline.arm(now + GOODBYE);
+                    !busy
+                }
+            };
+            return over.then_some(reason);
         }
         if self.ends.is_some_and(|ends| now >= ends) {
-            self.close(h2, CloseReason::Lifetime, GOODBYE);
+            self.close((h2, held), CloseReason::Lifetime, GOODBYE);
             return None;
         }
         let due = self.activity.idle_since(self.began, now) + patience(&self.edge, self.served);
         if now >= due {
-            self.close(h2, CloseReason::Idle, LINGER);
+            self.close((h2, held), CloseReason::Idle, LINGER);
         } else {
             self.deadline.arm(sooner(due, self.ends));
         }
@@ -501,7 +524,7 @@ impl Streams {
     )]
     fn begin(
         &mut self,
-        h2: &mut H2,
+        (h2, held): Connected<'_>,
         info: &Arc<ConnectionInfo>,
         request: http::Request<h2::RecvStream>,
         respond: SendResponse<bytes::Bytes>,
@@ -510,7 +533,7 @@ impl Streams {
         let limit = self.edge.settings.limits.requests_per_connection;
         if self.closing.is_none() {
             if limit.is_some_and(|limit| self.served >= limit.get()) {
-                self.close(h2, CloseReason::RequestLimit, GOODBYE);
+                self.close((h2, held), CloseReason::RequestLimit, GOODBYE);
             } else if self.served == 1 {
                 // From here on the idle time counts, not the head's.
                 let due = self.edge.clock.tick() + self.edge.settings.timeouts.idle;

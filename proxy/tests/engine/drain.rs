@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::harness::frames::{DATA, Frames, NO_ERROR, Verdict};
+use crate::harness::frames::{DATA, Frame, Frames, GOAWAY, HEADERS, NO_ERROR, PING, Verdict};
 use crate::harness::{CARRIERS, End, PATIENCE, Setup, TestEdge, Upstream, alone, h2client, until};
 
 /// Answers `/wait` when it is told to.
@@ -161,6 +161,71 @@ fn an_h2_connection_gets_goaway_finishes_its_streams_and_ends() {
                 }
             }
             assert_eq!(body, b"done");
+            edge.until_ended();
+        },
+    );
+}
+
+/// The streams that a GOAWAY promises to serve.
+fn promised(goaway: &Frame) -> u32 {
+    u32::from_be_bytes(goaway.payload[..4].try_into().unwrap())
+}
+
+#[test]
+fn an_h2_client_that_answers_the_ping_ahead_of_its_queue_is_served_all_of_it() {
+    alone(
+        "drain::an_h2_client_that_answers_the_ping_ahead_of_its_queue_is_served_all_of_it",
+        || {
+            let Waiting { upstream, go: _go } = waiting();
+            let edge = Setup::to(&[upstream.address]).start();
+            let mut client = Frames::open(&edge);
+            client.get(1, "/");
+            assert_eq!(client.verdict(1), Verdict::Answered(200));
+            drain(&edge);
+            let first = client.until(|frame| frame.kind == GOAWAY).unwrap();
+            assert_eq!(promised(&first), u32::MAX >> 1);
+            let ping = client.until(|frame| frame.kind == PING).unwrap();
+            assert_eq!(ping.payload, meridian_wire::h2::SHUTDOWN_ACK[9..]);
+            // The answer is out (`next` gives it); what was begun comes behind.
+            for number in 1..20 {
+                client.get(number * 2 + 1, "/");
+                assert_eq!(client.verdict(number * 2 + 1), Verdict::Answered(200));
+            }
+            let last = client.until(|frame| frame.kind == GOAWAY).unwrap();
+            assert_eq!((promised(&last), last.code()), (39, NO_ERROR));
+            assert_eq!(client.until(|frame| frame.kind == GOAWAY), None);
+            edge.until_ended();
+        },
+    );
+}
+
+#[test]
+fn an_h2_client_that_never_answers_the_ping_is_told_the_last_stream_at_the_bound() {
+    alone(
+        "drain::an_h2_client_that_never_answers_the_ping_is_told_the_last_stream_at_the_bound",
+        || {
+            let Waiting { upstream, go } = waiting();
+            let edge = Setup::to(&[upstream.address]).start();
+            let mut client = Frames::open(&edge);
+            client.get(1, "/wait");
+            upstream.until_seen("/wait");
+            let start = drain(&edge);
+            let mut promises = Vec::new();
+            while promises.len() < 2 {
+                let frame = client.silent().unwrap();
+                if frame.kind == GOAWAY {
+                    promises.push(promised(&frame));
+                }
+            }
+            assert_eq!(promises, [u32::MAX >> 1, 1]);
+            assert!(start.elapsed() < Duration::from_secs(5));
+            // Too late: it gets no answer, and the first one still does.
+            client.get(3, "/late");
+            go.send(()).unwrap();
+            let heads =
+                std::iter::from_fn(|| client.silent()).filter(|frame| frame.kind == HEADERS);
+            assert_eq!(heads.map(|head| head.stream).collect::<Vec<_>>(), [1]);
+            assert_eq!(upstream.count("/late"), 0);
             edge.until_ended();
         },
     );

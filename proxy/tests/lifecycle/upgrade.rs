@@ -360,6 +360,7 @@ fn nothing_was_lost(load: Load) {
     );
     assert!(lost.is_empty(), "{lost:?}");
     assert_eq!((count(&tally.refused), count(&tally.races)), (0, 0));
+    assert_eq!(count(&tally.unprocessed), 0);
     assert!(count(&tally.streams_done) >= 3);
 }
 

@@ -2,7 +2,7 @@
 //! on generated messages.
 
 use crate::oracle::{
-    any_path, chunked_body, h3, request_head, request_pair, response_head, websocket_frames,
+    any_path, chunked_body, h2, h3, request_head, request_pair, response_head, websocket_frames,
 };
 use crate::vectors::{
     BAD_CHUNKS, BAD_REQUESTS, BAD_RESPONSES, GOOD_CHUNKS, GOOD_REQUESTS, GOOD_RESPONSES,
@@ -120,6 +120,15 @@ fn answer_heads_hold_their_promises_under_mutation() {
     run(response_head, &seeds, 100);
 }
 
+/// A request with data, answers to pings, between two headers of frames.
+const H2_FAREWELLS: &[&[u8]] = &[
+    b"\x18\x0512345678901234567890abcd\0\0\x08\x06\x01\0\0\0\0\x0b\x7b\xa2\xf0\x8b\x9b\xfe\x54\
+      \0\0\x03\x01\x04\0\0\0\x01abc\0\0\x02\0\x01\0\0\0\x01de",
+    b"\x20\x0112345678901234567890abcd\0\0\x08\x06\0\0\0\0\0\x0b\x7b\xa2\xf0\x8b\x9b\xfe\x54\
+      \0\0\x08\x06\x01\0\0\0\0\x0b\x7b\xa2\xf0\x8b\x9b\xfe\x55\
+      \0\0\x08\x06\x01\0\0\0\0\x0b\x7b\xa2\xf0\x8b\x9b\xfe\x54\0\0\x04",
+    b"\0\xff12345678901234567890abcd\0\0\x08\x06\x01\0\0\0\0\x0b\x7b\xa2\xf0",
+];
 /// Streams of HTTP/3: a request with everything, one with a body of unknown
 /// length, a tunnel.
 const H3_REQUESTS: &[&[u8]] = &[
@@ -144,6 +153,11 @@ const H3_SECTIONS: &[&[u8]] = &[
 fn request_streams_hold_their_promises_under_mutation() {
     assert!(H3_REQUESTS.iter().all(|stream| h3::is_whole(stream)));
     run(h3::request, H3_REQUESTS, 3_000);
+}
+
+#[test]
+fn goodbyes_hold_their_promises_under_mutation() {
+    run(h2::farewell, H2_FAREWELLS, 3_000);
 }
 
 #[test]

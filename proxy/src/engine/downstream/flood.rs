@@ -4,87 +4,59 @@
 //! bounds streams, header lists and resets of streams it has not handed out;
 //! PING, SETTINGS, PRIORITY, `RST_STREAM` and empty DATA it does not count.
 
+use meridian_wire::h2::{Follower, FrameHeader, kind};
+
 /// Frames of one kind that a client may send within [`WINDOW_NS`].
 const FRAMES_MAX: u32 = 400;
 /// Length of a counting window: 10 s.
 const WINDOW_NS: u64 = 10_000_000_000;
-/// Length of the client's preface (RFC 9113, 3.4).
-const PREFACE: usize = 24;
-const HEADER: usize = 9;
-
 /// Follows the frames of one connection.
+#[derive(Default)]
 pub struct FloodGuard {
-    header: [u8; HEADER],
-    have: usize,
-    skip: usize,
+    follower: Follower,
     window_begins: u64,
+    counts: Counts,
+}
+
+#[derive(Default)]
+struct Counts {
     control: u32,
     resets: u32,
     empty: u32,
 }
 
-impl Default for FloodGuard {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl FloodGuard {
     /// A connection whose preface is still to come.
     pub fn new() -> Self {
-        Self {
-            header: [0; HEADER],
-            have: 0,
-            skip: PREFACE,
-            window_begins: 0,
-            control: 0,
-            resets: 0,
-            empty: 0,
-        }
+        Self::default()
+    }
+
+    /// Where in the frames the bytes that were looked at have ended.
+    pub fn follower(&self) -> &Follower {
+        &self.follower
     }
 
     /// Looks at bytes that arrived at `now` (nanoseconds). False when the
     /// client has sent too much of nothing.
-    pub fn observe(&mut self, mut bytes: &[u8], now: u64) -> bool {
+    pub fn observe(&mut self, bytes: &[u8], now: u64) -> bool {
         if now.saturating_sub(self.window_begins) > WINDOW_NS {
             self.window_begins = now;
-            (self.control, self.resets, self.empty) = (0, 0, 0);
+            self.counts = Counts::default();
         }
-        while !bytes.is_empty() {
-            let skipped = self.skip.min(bytes.len());
-            self.skip -= skipped;
-            bytes = bytes.get(skipped..).unwrap_or_default();
-            let taken = (HEADER - self.have).min(bytes.len());
-            if let (Some(to), Some(from)) = (
-                self.header.get_mut(self.have..self.have + taken),
-                bytes.get(..taken),
-            ) {
-                to.copy_from_slice(from);
-            }
-            self.have += taken;
-            bytes = bytes.get(taken..).unwrap_or_default();
-            if self.have == HEADER {
-                self.have = 0;
-                self.count();
-            }
-        }
-        self.control <= FRAMES_MAX && self.resets <= FRAMES_MAX && self.empty <= FRAMES_MAX
+        let counts = &mut self.counts;
+        self.follower.follow(bytes, |frame| counts.count(frame));
+        counts.control <= FRAMES_MAX && counts.resets <= FRAMES_MAX && counts.empty <= FRAMES_MAX
     }
+}
 
-    fn count(&mut self) {
-        let [a, b, c, kind, flags, ..] = self.header;
-        let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
-        self.skip = length;
-        let end_stream = flags & 1 == 1;
-        let end_headers = flags & 4 == 4;
-        match kind {
-            // DATA and CONTINUATION without content that end nothing.
-            0 if length == 0 && !end_stream => self.empty += 1,
-            9 if length == 0 && !end_headers => self.empty += 1,
-            // PRIORITY, SETTINGS, PING.
-            2 | 4 | 6 => self.control += 1,
-            // RST_STREAM.
-            3 => self.resets += 1,
+impl Counts {
+    fn count(&mut self, frame: FrameHeader) {
+        match frame.kind {
+            // They end nothing.
+            kind::DATA if frame.length == 0 && !frame.ends_stream() => self.empty += 1,
+            kind::CONTINUATION if frame.length == 0 && !frame.ends_headers() => self.empty += 1,
+            kind::PRIORITY | kind::SETTINGS | kind::PING => self.control += 1,
+            kind::RST_STREAM => self.resets += 1,
             // WINDOW_UPDATE answers our own DATA, the rest carries content.
             _ => {}
         }
@@ -94,6 +66,9 @@ impl FloodGuard {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Length of the client's preface.
+    const PREFACE: usize = 24;
 
     fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
         let length = u8::try_from(payload.len()).unwrap();

@@ -128,14 +128,15 @@ impl Frames {
     /// The next frame; nothing at the connection's end. Answers pings, as a
     /// decent client does.
     pub(crate) fn next(&mut self) -> Option<Frame> {
-        let frame = self.read()?;
+        let frame = self.silent()?;
         if frame.kind == PING && frame.flags & ACK == 0 {
             self.frame(PING, ACK, 0, &frame.payload);
         }
         Some(frame)
     }
 
-    fn read(&mut self) -> Option<Frame> {
+    /// The next frame, to which nothing is answered.
+    pub(crate) fn silent(&mut self) -> Option<Frame> {
         loop {
             if let Some(header) = self.unread.get(..9) {
                 let length = usize::from(header[0]) << 16
