@@ -3,7 +3,7 @@
 #
 # The proxy runs on one core; load and an nginx upstream that answers 1 KiB on
 # the other. Rounds interleave, so that a noisy neighbour hits everybody, and
-# every ratio is against nginx in the same round. CPU time is utime + stime of
+# every ratio is against nginx (AGAINST) in the same round. CPU time is utime + stime of
 # the proxy's processes over the requests answered. `nginx-again` is a second
 # nginx with the same configuration: what it differs by is noise.
 #
@@ -12,6 +12,8 @@
 #   PROXIES="nginx minimal" MODES=h1 loadtest/compare.sh
 #   PROXIES="minimal full" MODES="h2ml h3" loadtest/compare.sh
 #                                            h2 and h3 from the same client, meridian-load
+#   AGAINST=envoy PROXIES="envoy minimal" MODES="h2ml h3" loadtest/compare.sh
+#                                            what compare-h3.sh runs
 #   CHECK=1 loadtest/compare.sh              exit 1 when a limit is exceeded
 #   KEEP=1 ...                               keep logs and raw.tsv
 set -euo pipefail
@@ -23,6 +25,7 @@ PROXIES=${PROXIES:-nginx nginx-again haproxy minimal full}
 MODES=${MODES:-h1 h1tls h2}
 PROXY_CPU=${PROXY_CPU:-0}
 LOAD_CPU=${LOAD_CPU:-1}
+AGAINST=${AGAINST:-nginx}
 LOADER=${LOADER:-$root/target/release/meridian-load}
 
 declare -A http https main_pid
@@ -39,6 +42,11 @@ start_proxies() {
         haproxy)
             write_haproxy_config "${http[$name]}" "${https[$name]}" "$upstream"
             start "$PROXY_CPU" "$name" haproxy -db -f "$work/haproxy.cfg" ;;
+        envoy)
+            need_envoy
+            write_envoy_config "${http[$name]}" "${https[$name]}" "$upstream"
+            start "$PROXY_CPU" "$name" "$ENVOY" -c "$work/envoy.yaml" \
+                --concurrency 1 --disable-hot-restart -l error ;;
         *)
             need_meridian
             free_port
@@ -124,7 +132,7 @@ run_rounds() {
 }
 
 table() {
-    awk -F'\t' -v modes="$MODES" -v proxies="$PROXIES" -v check="${CHECK:-}" '
+    awk -F'\t' -v modes="$MODES" -v proxies="$PROXIES" -v check="${CHECK:-}" -v against="$AGAINST" '
     function median(list,   values, n, i, j, hold) {
         n = split(list, values, " ")
         for (i = 2; i <= n; i++) for (j = i; j > 1 && values[j-1] + 0 > values[j] + 0; j--) {
@@ -133,8 +141,11 @@ table() {
         return n % 2 ? values[(n + 1) / 2] : (values[n / 2] + values[n / 2 + 1]) / 2
     }
     BEGIN {
+        if (against == "envoy") { limit["h3", "minimal"] = 0.4; limit["h3", "full"] = 0.4 }
+        else if (against == "nginx") {
         limit["h1", "minimal"] = 1.0;  limit["h1tls", "minimal"] = 0.9; limit["h2", "minimal"] = 1.1
         limit["h1", "full"] = 1.15;    limit["h1tls", "full"] = 1.0;    limit["h2", "full"] = 1.25
+        }
     }
     {
         total[$2, $3] = total[$2, $3] " " $4; user[$2, $3] = user[$2, $3] " " $5
@@ -142,13 +153,13 @@ table() {
         us[$1, $2, $3] = $4; if ($1 > rounds) rounds = $1
     }
     END {
-        format = "%-6s %-12s %8s %8s %8s %9s %7s %15s %6s\n"
+        format = "%-6s %-12s %8s %8s %8s %9s %7s %17s %6s\n"
         printf format, "mode", "proxy", "us/req", "user", "kernel", "req/s", "ratio", "(range)", "limit"
         m = split(modes, mode, " "); p = split(proxies, proxy, " ")
         for (i = 1; i <= m; i++) for (j = 1; j <= p; j++) {
             key = mode[i] SUBSEP proxy[j]; ratios = ""
-            for (r = 1; r <= rounds; r++) if (us[r, mode[i], "nginx"] > 0)
-                ratios = ratios " " us[r, mode[i], proxy[j]] / us[r, mode[i], "nginx"]
+            for (r = 1; r <= rounds; r++) if (us[r, mode[i], against] > 0)
+                ratios = ratios " " us[r, mode[i], proxy[j]] / us[r, mode[i], against]
             ratio = ratios == "" ? "-" : sprintf("%.2f", median(ratios))
             range = ratios == "" ? "" : sprintf("(%.2f - %.2f)", low, high)
             bound = key in limit ? limit[key] : ""
@@ -157,6 +168,16 @@ table() {
             printf format, mode[i], proxy[j], sprintf("%.2f", median(total[key])), \
                 sprintf("%.2f", median(user[key])), sprintf("%.2f", median(kernel[key])), \
                 sprintf("%.0f", median(rate[key])), ratio, range, bound mark
+        }
+        for (j = 1; j <= p; j++) if (total["h2ml", proxy[j]] != "" && total["h3", proxy[j]] != "") {
+            differences = ""
+            for (r = 1; r <= rounds; r++)
+                differences = differences " " us[r, "h3", proxy[j]] - us[r, "h2ml", proxy[j]]
+            more = median(differences)
+            mark = proxy[j] ~ /^(minimal|full)$/ ? (more > 12 ? "12 !" : "12") : ""
+            if (mark ~ /!/) bad = 1
+            printf format, "h3-h2", proxy[j], sprintf("%+.2f", more), "", "", "", "", \
+                sprintf("(%+.2f - %+.2f)", low, high), mark
         }
         if (check != "" && bad) exit 1
     }' "$work/raw.tsv"

