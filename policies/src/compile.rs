@@ -10,7 +10,9 @@ use sha2::{Digest, Sha256};
 use crate::snapshot::Snapshot;
 use crate::stamp::Stamp;
 use crate::yaml::{Diagnostic, Fault, Mark, References, SourceFile, nearest, render};
-use crate::{access, affinity, geo, limits, mcp, outliers, regions, residency, retry, routes, waf};
+use crate::{
+    access, affinity, geo, identity, limits, mcp, outliers, regions, residency, retry, routes, waf,
+};
 
 use self::merge::RawSet;
 
@@ -25,6 +27,8 @@ pub struct EdgePlace<'a> {
 /// What the families share while they compile.
 pub(crate) struct CompileContext<'a> {
     pub(crate) place: EdgePlace<'a>,
+    /// Ids of `authentication.providers`, by index.
+    pub(crate) providers: Vec<String>,
     faults: Vec<Fault>,
     warnings: Vec<Fault>,
 }
@@ -33,6 +37,7 @@ impl<'a> CompileContext<'a> {
     pub(crate) fn new(place: EdgePlace<'a>) -> Self {
         Self {
             place,
+            providers: Vec::new(),
             faults: Vec::new(),
             warnings: Vec::new(),
         }
@@ -100,6 +105,7 @@ impl Snapshot {
 }
 
 fn families(raw: RawSet, ctx: &mut CompileContext<'_>) -> Snapshot {
+    ctx.providers = identity::ids(raw.authentication.as_ref());
     let regions = regions::compile(
         regions::RawRegions {
             regions: raw.regions,
@@ -130,6 +136,7 @@ fn families(raw: RawSet, ctx: &mut CompileContext<'_>) -> Snapshot {
         classify: residency::compile_classify(raw.classify, ctx),
         routes: routes::compile(raw.routes, &regions, ctx),
         access: access::compile(raw.access, ctx),
+        authentication: identity::compile(raw.authentication, ctx),
         affinity: affinity::compile(raw.session_affinity, ctx),
         limits: limits::compile(raw.rate_limiting, ctx),
         outliers: outliers::compile(raw.health_check, raw.outlier_detection, ctx),

@@ -11,6 +11,7 @@ use meridian_wire::RequestHead;
 use serde::{Deserialize, Serialize};
 
 use crate::access::ClientCertificate;
+use crate::identity::Identity;
 use crate::residency::DataClass;
 
 /// One request's facts.
@@ -97,6 +98,8 @@ pub struct Claims<'a> {
     pub purpose: Option<Purpose<'a>>,
     /// The data class; can make the request's class stricter, never laxer.
     pub class: Option<DataClass>,
+    /// The verified token itself.
+    pub identity: Option<&'a Identity>,
 }
 
 /// That something was vouched for.

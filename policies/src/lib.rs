@@ -19,6 +19,7 @@ mod compile;
 pub mod explain;
 mod facts;
 mod geo;
+pub mod identity;
 mod ids;
 pub mod limits;
 mod mcp;
@@ -46,6 +47,7 @@ pub use crate::facts::{
     Claims, ClientSource, Era, Facts, HeaderBody, McpFacts, Purpose, Trust, Vouched,
 };
 pub use crate::geo::GeoPolicy;
+pub use crate::identity::{Identity, Need, TokenFault, TokenNote};
 pub use crate::ids::{EndpointIndex, JurisdictionIndex, RegionIndex, RouteIndex, Tick};
 pub use crate::limits::LimitState;
 pub use crate::mcp::{McpPolicy, OriginRule};

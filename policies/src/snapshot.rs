@@ -1,12 +1,12 @@
 //! One generation of everything that may change while running.
 
 use meridian_geo::{Agreement, IpNet, Override};
-use meridian_wire::RequestHead;
 use serde_json::{Value, json};
 
 use crate::access::CompiledAccess;
 use crate::affinity::SessionAffinity;
 use crate::geo::GeoPolicy;
+use crate::identity::Authentication;
 use crate::limits::LimitPolicy;
 use crate::mcp::McpPolicy;
 use crate::outliers::{CompiledOutliers, HealthCheck};
@@ -17,7 +17,7 @@ use crate::routes::RouteTable;
 use crate::stamp::Stamp;
 use crate::waf::WafPolicy;
 use crate::yaml::Diagnostic;
-use crate::{EndpointIndex, JurisdictionIndex, RegionIndex, Route, RouteIndex};
+use crate::{EndpointIndex, Facts, JurisdictionIndex, RegionIndex, Route, RouteIndex};
 
 /// One generation of everything that may change while running. Immutable;
 /// made only by [`Snapshot::compile`].
@@ -35,6 +35,7 @@ pub struct Snapshot {
     pub(crate) classify: CompiledClassify,
     pub(crate) routes: RouteTable,
     pub(crate) access: CompiledAccess,
+    pub(crate) authentication: Authentication,
     pub(crate) limits: LimitPolicy,
     pub(crate) outliers: CompiledOutliers,
     pub(crate) retry: RetryPolicy,
@@ -162,12 +163,12 @@ impl Snapshot {
         &self.affinity
     }
 
-    /// The version of the backends that a request's header asks for. Only of
-    /// use for callers who may choose one.
+    /// The version of the backends that a request asks for, where its caller
+    /// may choose one.
     #[inline]
-    pub fn asked_version(&self, head: &RequestHead) -> Option<VersionIndex> {
+    pub fn asked_version(&self, facts: &Facts<'_>) -> Option<VersionIndex> {
         if self.regions.versions.is_on() {
-            self.regions.versions.asked(head)
+            self.regions.versions.asked(facts)
         } else {
             None
         }
@@ -177,6 +178,11 @@ impl Snapshot {
     pub fn versions(&self) -> impl Iterator<Item = &str> {
         let list = self.regions.versions.list.iter();
         list.map(|of| of.version.as_str())
+    }
+
+    /// Whose tokens count, and where one is needed.
+    pub fn authentication(&self) -> &Authentication {
+        &self.authentication
     }
 
     /// Policy of MCP endpoints.
@@ -202,6 +208,7 @@ impl Snapshot {
             "session_affinity": self.affinity.to_json(),
             "routes": self.routes.to_json(&self.regions),
             "access": self.access.to_json(),
+            "authentication": self.authentication.to_json(),
             "rate_limiting": self.limits.to_json(),
             "outliers": self.outliers.to_json(),
             "retry": self.retry.to_json(),

@@ -98,7 +98,7 @@ pub(crate) fn faults(text: &str) -> Vec<Diagnostic> {
     try_compile(&with_base(text)).err().unwrap_or_default()
 }
 
-fn with_base(text: &str) -> Vec<SourceFile> {
+pub(crate) fn with_base(text: &str) -> Vec<SourceFile> {
     let mut sources = vec![
         source("base.yaml", THREE_REGIONS),
         source("test.yaml", text),

@@ -12,6 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use meridian_geo::Locator;
+use meridian_policies::identity::TokenCache;
 use meridian_policies::limits::LimitState;
 use meridian_policies::retry::Budget;
 use meridian_policies::{Snapshot, State, Tick, View};
@@ -60,6 +61,8 @@ pub struct Generation {
     pub view: View,
     /// Address to place.
     pub locator: Locator,
+    /// Tokens that were verified with the snapshot's keys.
+    pub tokens: TokenCache,
     /// Request inspection.
     pub waf: Ruleset,
     /// When it became live, milliseconds since 1970.

@@ -20,7 +20,7 @@ pub struct ClientCertificate {
 
 /// One entry of `client_certificate`.
 #[derive(Debug)]
-pub(super) enum CertificatePattern {
+pub(crate) enum CertificatePattern {
     /// Any certificate that an authority of the listener vouches for.
     Any,
     Fingerprint([u8; 32]),
@@ -33,7 +33,7 @@ pub(super) enum CertificatePattern {
 }
 
 impl CertificatePattern {
-    pub(super) fn compile(raw: &Spanned<String>, ctx: &mut CompileContext<'_>) -> Option<Self> {
+    pub(crate) fn compile(raw: &Spanned<String>, ctx: &mut CompileContext<'_>) -> Option<Self> {
         let read = read(&raw.value);
         if read.is_none() {
             ctx.error_help(
@@ -46,7 +46,7 @@ impl CertificatePattern {
         read
     }
 
-    pub(super) fn matches(&self, certificate: &ClientCertificate) -> bool {
+    pub(crate) fn matches(&self, certificate: &ClientCertificate) -> bool {
         match self {
             Self::Any => true,
             Self::Fingerprint(print) => certificate.fingerprint == *print,

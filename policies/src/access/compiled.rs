@@ -11,6 +11,7 @@ use super::raw::{RawAccess, RawAddresses, RawConditions, RawConnectionRule, RawR
 use super::{AccessRule, DEFAULT_RULE};
 use crate::Facts;
 use crate::compile::CompileContext;
+use crate::identity::TokenRule;
 use crate::nets::{NetSet, read_all};
 use crate::residency::CountrySet;
 use crate::routes::matching::{HostPattern, MethodSet, PathPattern};
@@ -59,6 +60,7 @@ struct Conditions {
     paths: Option<Vec<PathPattern>>,
     headers: Vec<(String, HeaderPattern)>,
     certificate: Option<Vec<CertificatePattern>>,
+    token: Option<TokenRule>,
 }
 
 #[derive(Debug)]
@@ -110,12 +112,14 @@ impl CompiledAccess {
         }
     }
 
-    /// Whether a rule looks at what no record holds: a field of the request, or
-    /// a client's certificate.
+    /// Whether a rule looks at what no record holds: a field of the request, a
+    /// client's certificate, or whom a token speaks of.
     pub(crate) fn reads_fields(&self) -> bool {
         let rules = &mut self.requests.iter();
         rules.any(|rule| {
-            !rule.conditions.headers.is_empty() || rule.conditions.certificate.is_some()
+            !rule.conditions.headers.is_empty()
+                || rule.conditions.certificate.is_some()
+                || rule.conditions.token.is_some()
         })
     }
 
@@ -173,6 +177,10 @@ impl Conditions {
                     .certificate
                     .is_some_and(|shown| patterns.iter().any(|p| p.matches(shown)))
             })
+            && self
+                .token
+                .as_ref()
+                .is_none_or(|rule| rule.holds(facts.claims.identity))
     }
 }
 
@@ -187,6 +195,7 @@ impl Conditions {
             "paths": self.paths.as_ref().map(|p| p.iter().map(ToString::to_string).collect::<Vec<_>>()),
             "headers": self.headers.iter().map(redacted).collect::<serde_json::Map<_, _>>(),
             "client_certificates": self.certificate.as_ref().map(Vec::len),
+            "token": self.token.as_ref().map(TokenRule::to_json),
         })
     }
 }
@@ -341,6 +350,7 @@ fn conditions(raw: &RawConditions, ctx: &mut CompileContext<'_>) -> Conditions {
                 .filter_map(|pattern| CertificatePattern::compile(pattern, ctx))
                 .collect()
         }),
+        token: raw.token.as_ref().map(|rule| TokenRule::compile(rule, ctx)),
     }
 }
 

@@ -10,6 +10,7 @@ mod raw;
 
 use std::net::IpAddr;
 
+pub(crate) use certificate::CertificatePattern;
 pub use certificate::ClientCertificate;
 pub(crate) use compiled::{CompiledAccess, compile};
 pub(crate) use raw::RawAccess;

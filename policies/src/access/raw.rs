@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use crate::identity::RawTokenRule;
 use crate::nets::RawNet;
 use crate::yaml::{Pairs, Spanned};
 
@@ -54,4 +55,5 @@ pub(super) struct RawConditions {
     pub(super) paths: Option<Vec<Spanned<String>>>,
     pub(super) headers: Option<Pairs<String, Spanned<String>>>,
     pub(super) client_certificate: Option<Vec<Spanned<String>>>,
+    pub(super) token: Option<Spanned<RawTokenRule>>,
 }

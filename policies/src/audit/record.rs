@@ -205,6 +205,8 @@ struct Fields<'a> {
     rule: Option<&'a str>,
     source: Option<&'a str>,
     status: Option<u16>,
+    subject: Option<&'a str>,
+    token_issuer: Option<&'a str>,
     torn_bytes: Option<u64>,
     transport: Option<&'a str>,
     until_unix_ms: Option<u64>,
@@ -261,6 +263,8 @@ impl Fields<'_> {
         if let Some(status) = self.status {
             record.number("status", u64::from(status));
         }
+        record.maybe("subject", self.subject);
+        record.maybe("token_issuer", self.token_issuer);
         if let Some(bytes) = self.torn_bytes {
             record.number("torn_bytes", bytes);
         }
@@ -336,7 +340,17 @@ impl Transferred<'_> {
             .snapshot
             .and_then(|snapshot| snapshot.regions().get(self.region.index()));
         let client = client_network(self.client);
+        let token = self.claims.identity;
+        let issuer = context.snapshot.zip(token).and_then(|(snapshot, token)| {
+            let provider = snapshot.authentication().provider(token.provider)?;
+            Some(provider.issuer.as_str())
+        });
+        let subject = issuer
+            .zip(token)
+            .and_then(|(issuer, token)| token.pseudonym(issuer));
         Fields {
+            subject: subject.as_deref(),
+            token_issuer: issuer,
             basis: context.snapshot.and_then(of).map(Basis::as_str),
             claims: claims(&self.claims),
             class: Some(self.classified.class.as_str()),

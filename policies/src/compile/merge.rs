@@ -6,7 +6,9 @@ use serde::de::DeserializeOwned;
 
 use crate::yaml::{Fault, Key, Mark, Node, References, SourceFile, Spanned, Value};
 use crate::yaml::{expand, from_node, nearest, read};
-use crate::{access, affinity, geo, limits, mcp, outliers, regions, residency, retry, routes, waf};
+use crate::{
+    access, affinity, geo, identity, limits, mcp, outliers, regions, residency, retry, routes, waf,
+};
 
 /// Most files of one set.
 const FILES_MAX: usize = 1_024;
@@ -50,6 +52,7 @@ raw_set! {
     classify: residency::RawClassify,
     routes: routes::RawRoutes,
     access: access::RawAccess,
+    authentication: identity::RawAuthentication,
     rate_limiting: limits::RawRateLimiting,
     health_check: outliers::RawHealthCheck,
     outlier_detection: outliers::RawOutlierDetection,
@@ -61,14 +64,7 @@ raw_set! {
 
 /// Keys of the vocabulary that nothing answers to yet. They are refused rather
 /// than read and ignored.
-pub(super) const NOT_YET: &[&str] = &[
-    "authentication",
-    "cache",
-    "circuit_breaker",
-    "compression",
-    "rollout",
-    "slo",
-];
+pub(super) const NOT_YET: &[&str] = &["cache", "circuit_breaker", "compression", "rollout", "slo"];
 
 /// Reads and merges all files. The set is `None` if part of it could not be
 /// built: then nothing can be said of the whole that would not mislead.

@@ -65,15 +65,14 @@ fn files_merge_by_key_and_a_key_in_two_files_names_both() {
 
 #[test]
 fn unknown_keys_and_keys_without_effect_are_refused() {
-    let faults =
-        faults("wafs: {}\nslo: {}\nauthentication: {}\ntraffic_policy: { region_weights: [] }\n");
+    let faults = faults("wafs: {}\nslo: {}\ncache: {}\ntraffic_policy: { region_weights: [] }\n");
     let shown: Vec<_> = faults
         .iter()
         .map(|f| (f.line, f.message.as_str(), f.help.as_deref().unwrap_or("")))
         .collect();
     assert_eq!(shown[0], (1, "unknown key `wafs`", "did you mean `waf`?"));
     assert_eq!(shown[1].1, "`slo` has no effect in this version");
-    assert_eq!(shown[2].1, "`authentication` has no effect in this version");
+    assert_eq!(shown[2].1, "`cache` has no effect in this version");
     assert_eq!(shown[3].1, "unknown key `region_weights`");
     assert_eq!(shown.len(), 4);
 }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{ExplainedCandidate, explained, names};
 use crate::audit::rfc3339;
+use crate::identity::TokenNote;
 use crate::limits::LimitVerdict;
 use crate::regions::complete;
 use crate::{AttemptOutcome, Obligation, Receipt, Snapshot, Verdict};
@@ -46,6 +47,7 @@ pub fn receipt_json(snapshot: &Snapshot, receipt: &Receipt) -> Value {
         "route": receipt.route.and_then(|at| snapshot.routes().get(at.index())).map(|r| &r.id),
         "data_class": receipt.classified.map(|classified| classified.class.as_str()),
         "data_class_by": receipt.classified.map(|classified| classified.by.as_str()),
+        "token": token(snapshot, receipt.token),
         "jurisdiction": receipt.jurisdiction.map(|at| snapshot.jurisdiction_id(at)),
         "permitted": permitted.map(|permitted| names(snapshot, permitted)).unwrap_or_default(),
         "obligations": obligations.unwrap_or_default(),
@@ -127,6 +129,19 @@ fn limit(verdict: &LimitVerdict) -> Value {
             "limited_by": refusal.limited_by.as_str(),
             "retry_after_s": refusal.retry_after.as_secs_f64(),
         }),
+    }
+}
+
+/// Who vouches, or why nobody does; never for whom.
+fn token(snapshot: &Snapshot, note: TokenNote) -> Value {
+    match note {
+        TokenNote::NotAsked => Value::Null,
+        TokenNote::Missing => json!("missing"),
+        TokenNote::Refused(fault) => json!({ "refused": fault.as_str() }),
+        TokenNote::Verified(index) => {
+            let provider = snapshot.authentication().provider(index);
+            json!({ "provider": provider.map(|one| &one.id) })
+        }
     }
 }
 

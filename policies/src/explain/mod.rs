@@ -12,12 +12,13 @@ use meridian_geo::Location;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::identity::Need;
 use crate::regions::{Ask, Candidate, Removal, Seen, Terms, Tried, select_all, terms};
 use crate::residency::{Classified, Permitted, classify, eligible};
 use crate::state::View;
 use crate::{
     Facts, JurisdictionIndex, Obligation, RegionIndex, RejectReason, Route, RouteAction,
-    RouteIndex, Snapshot, Tick, Verdict, access,
+    RouteIndex, Snapshot, Tick, TokenFault, Verdict, access,
 };
 
 pub use json::receipt_json;
@@ -43,6 +44,8 @@ pub struct Explanation {
     pub location: Value,
     /// The route; `null`: none matches.
     pub route: Option<String>,
+    /// Who vouches for its token; `null`: there is none.
+    pub token_of: Option<String>,
     /// Data class; `null` when refused before it mattered.
     pub data_class: Option<&'static str>,
     /// Who said so.
@@ -100,6 +103,18 @@ pub fn explain(
     explanation
 }
 
+/// The refusal of a request whose token does not count.
+pub fn unauthorized(snapshot: &Snapshot, facts: &Facts<'_>, fault: TokenFault) -> Explanation {
+    let mut out = Explanation::blank(facts.location);
+    out.route = snapshot
+        .route(facts.head)
+        .map(|(_, route)| route.id.clone());
+    out.refuse(RejectReason::Unauthorized, fault.text().to_owned());
+    out
+}
+
+const NO_TOKEN: &str = "the route needs a token";
+
 struct Question<'a> {
     snapshot: &'a Snapshot,
     view: &'a View,
@@ -114,6 +129,9 @@ impl Question<'_> {
             return out.refuse(RejectReason::NoRoute, "no route matches".to_owned());
         };
         out.route = Some(route.id.clone());
+        if !self.identified(route, out) {
+            return out.refuse(RejectReason::Unauthorized, NO_TOKEN.to_owned());
+        }
         if let Err(denied) = access::check(self.snapshot, self.facts) {
             let rule = self.snapshot.access_rule_id(denied.rule);
             let detail = format!("the access rule `{rule}` denies it");
@@ -127,6 +145,21 @@ impl Question<'_> {
                 out.status = Some(*status);
             }
             RouteAction::Forward => self.law((index, route), out),
+        }
+    }
+
+    /// Whether the token that the route needs is there.
+    fn identified(&self, route: &Route, out: &mut Explanation) -> bool {
+        let authentication = self.snapshot.authentication();
+        if authentication.is_off() {
+            return true;
+        }
+        let identity = self.facts.claims.identity;
+        let provider = identity.and_then(|identity| authentication.provider(identity.provider));
+        out.token_of = provider.map(|provider| provider.id.clone());
+        match authentication.need(route) {
+            Need::Required => identity.is_some(),
+            Need::Optional | Need::Off => true,
         }
     }
 
@@ -164,7 +197,7 @@ impl Question<'_> {
             tried: &Tried::new(),
             affinity: None,
             session: None,
-            version: None,
+            version: self.snapshot.asked_version(self.facts),
             now: self.now,
             draw: self.draw,
         };
@@ -203,6 +236,7 @@ impl Explanation {
             retry_after_s: None,
             location: json::location(&location),
             route: None,
+            token_of: None,
             data_class: None,
             data_class_by: None,
             jurisdiction: None,

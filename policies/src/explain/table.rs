@@ -26,6 +26,11 @@ pub(super) fn render(of: &Explanation) -> String {
     line(&mut out, "data class", &class.unwrap_or_default());
     line(
         &mut out,
+        "token of",
+        of.token_of.as_deref().unwrap_or_default(),
+    );
+    line(
+        &mut out,
         "jurisdiction",
         of.jurisdiction.as_deref().unwrap_or_default(),
     );

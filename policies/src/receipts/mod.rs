@@ -13,6 +13,7 @@ use meridian_geo::{Location, UnknownReason};
 use meridian_wire::Method;
 
 use crate::affinity::SessionKey;
+use crate::identity::TokenNote;
 use crate::limits::LimitVerdict;
 use crate::regions::{AffinityOutcome, Candidate};
 use crate::residency::{Classified, Permitted};
@@ -65,6 +66,8 @@ pub struct Receipt {
     pub mcp: Option<McpNote>,
     /// What a token or a trusted hop vouched for.
     pub claims: ClaimsNote,
+    /// What became of its token.
+    pub token: TokenNote,
     /// What the limits said; `None`: not asked.
     pub limit: Option<LimitVerdict>,
     /// Rules that matched.
@@ -131,6 +134,7 @@ impl Default for Receipt {
             session: None,
             mcp: None,
             claims: ClaimsNote::default(),
+            token: TokenNote::default(),
             limit: None,
             rules: RuleHits::default(),
             attempts: Attempts::default(),
@@ -167,6 +171,7 @@ impl Receipt {
         self.session = None;
         self.mcp = None;
         self.claims = ClaimsNote::default();
+        self.token = TokenNote::default();
         self.limit = None;
         self.verdict = Verdict::Undecided;
         self.status = 0;

@@ -59,7 +59,10 @@ pub(crate) fn compile(raw: RawRegions, ctx: &mut CompileContext<'_>) -> Compiled
     let traffic = raw.traffic_policy.map(|policy| policy.value);
     let traffic = traffic.unwrap_or_default();
     let failover = built.failover(&traffic.failover.unwrap_or_default());
-    let versions = built.versions(traffic.version_routing, traffic.version_header);
+    let versions = built.versions(
+        traffic.version_routing,
+        (traffic.version_header, traffic.version_testers),
+    );
     let Build {
         regions,
         endpoints,

@@ -14,6 +14,7 @@ mod prices;
 mod raw;
 mod score;
 mod select;
+mod testers;
 mod versions;
 
 pub(crate) use build::compile;

@@ -169,6 +169,7 @@ pub(crate) struct RawTrafficPolicy {
     pub(crate) failover: Option<RawFailover>,
     pub(crate) version_routing: Option<Spanned<Vec<Spanned<RawVersion>>>>,
     pub(crate) version_header: Option<Spanned<String>>,
+    pub(crate) version_testers: Option<Spanned<super::testers::RawTesters>>,
 }
 
 /// One entry of `traffic_policy.version_routing`.

@@ -5,13 +5,14 @@
 //! chosen region; the same draw gets the same version, so a session whose draw
 //! stays the same keeps its version, and a changed weight moves only the share
 //! that changed. A version that cannot serve there hands its share to the
-//! others. Refuses to let an unknown client choose: the header is read for the
-//! caller to judge whose it is.
+//! others. Refuses to let an unknown client choose: the header counts for those
+//! for whom a trusted hop speaks, and for testers who have shown who they are.
 
-use meridian_wire::RequestHead;
 use serde_json::{Value, json};
 
+use super::testers::Testers;
 use crate::state::mix;
+use crate::{Facts, Trust};
 
 /// Most versions that are routed between.
 pub const VERSIONS_MAX: usize = 16;
@@ -37,11 +38,13 @@ pub(crate) struct Weighted {
 }
 
 /// The versions, in the order of the file; none: no routing by version.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Debug, Default)]
 pub(crate) struct Versions {
     pub(crate) list: Vec<Weighted>,
     /// Name of the testers' header, in lower case.
     pub(crate) header: Option<String>,
+    /// Who may use it, besides whoever a trusted hop speaks for.
+    pub(crate) testers: Testers,
 }
 
 impl Versions {
@@ -56,10 +59,16 @@ impl Versions {
         u8::try_from(at).ok().map(VersionIndex)
     }
 
-    /// The version that a request's header names, if it is one of these.
-    pub(crate) fn asked(&self, head: &RequestHead) -> Option<VersionIndex> {
-        let value = head.first_named(self.header.as_deref()?)?;
-        self.index_of(std::str::from_utf8(value).ok()?)
+    /// The version that a request's header names, if it is one of these and
+    /// the caller may choose: a trusted hop speaks for it, or it is a tester.
+    pub(crate) fn asked(&self, facts: &Facts<'_>) -> Option<VersionIndex> {
+        let value = facts.head.first_named(self.header.as_deref()?)?;
+        let may = match facts.peer_trust {
+            Trust::Trusted => true,
+            Trust::Untrusted => self.testers.include(facts),
+        };
+        may.then(|| self.index_of(std::str::from_utf8(value).ok()?))
+            .flatten()
     }
 
     /// Chooses among the versions that `can_serve`; `None`: none of them can,
@@ -98,6 +107,7 @@ impl Versions {
         json!({
             "list": self.list.iter().map(one).collect::<Vec<_>>(),
             "header": self.header,
+            "testers": self.testers.to_json(),
         })
     }
 }
@@ -114,6 +124,7 @@ mod tests {
         Versions {
             list: list.collect(),
             header: None,
+            testers: Testers::default(),
         }
     }
 

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use meridian_wire::{EndStream, HeadLimits, Malformed, RequestBuilder, RequestHead, Version};
 
-use super::recorded::{Recorded, RecordedCandidate, RecordedRequest};
+use super::recorded::{Recorded, RecordedCandidate, RecordedClaims, RecordedRequest};
+use super::token;
 use crate::affinity::SessionKey;
 use crate::explain::names;
 use crate::limits::{self, LimitState, LimitVerdict};
@@ -68,6 +69,8 @@ pub enum Unchecked {
     Undecided,
     /// An access rule on a field decided: fields are not recorded.
     FieldRule,
+    /// It had a token at which nobody looked then.
+    Token,
 }
 
 impl Unchecked {
@@ -77,7 +80,8 @@ impl Unchecked {
             Self::NoRequest => "no request was recorded",
             Self::RefusedElsewhere => "refused by what is not recorded (WAF, limit, size, origin)",
             Self::Undecided => "it ended before it was decided",
-            Self::FieldRule => "an access rule on a field or a certificate decides",
+            Self::FieldRule => "an access rule on a field, a certificate or a token decides",
+            Self::Token => "it had a token that was not looked at",
         }
     }
 }
@@ -93,15 +97,23 @@ pub fn decide_again(snapshot: &Snapshot, recorded: &Recorded) -> Result<Decided,
     comparable(recorded)?;
     let mut head = RequestHead::new();
     build(request, &mut head).map_err(|_| Unchecked::NoRequest)?;
-    let facts = facts(recorded, request, &head);
     let mut out = Decided::refused(RejectReason::NoRoute);
-    let Some((_, route)) = snapshot.route(&head) else {
+    let found = snapshot.route(&head).map(|(_, route)| route);
+    out.route = found.map(|route| route.id.clone());
+    let Some(claims) = token::claims(snapshot, found, request)? else {
+        out.decision = Decision::Refuse(RejectReason::Unauthorized);
+        return Ok(out);
+    };
+    let facts = Facts {
+        claims: claimed(claims),
+        ..facts(recorded, request, &head)
+    };
+    let Some(route) = found else {
         if !snapshot.methods_elsewhere(&head).is_empty() {
             out.decision = Decision::Refuse(RejectReason::MethodNotAllowed);
         }
         return Ok(out);
     };
-    out.route = Some(route.id.clone());
     let denied = access::check(snapshot, &facts).is_err();
     if snapshot.access.reads_fields() {
         let was = recorded.reason.as_deref() == Some(RejectReason::AccessDenied.name());
@@ -148,6 +160,7 @@ fn comparable(recorded: &Recorded) -> Result<(), Unchecked> {
     let policies = [
         RejectReason::NoRoute,
         RejectReason::MethodNotAllowed,
+        RejectReason::Unauthorized,
         RejectReason::AccessDenied,
         RejectReason::Residency,
         RejectReason::NoHealthyRegion,
@@ -203,13 +216,18 @@ fn facts<'a>(
             },
             session: None,
         }),
-        claims: Claims {
-            consent: request.claims.consent,
-            safeguards: request.claims.safeguards,
-            purpose: None,
-            class: request.claims.class,
-        },
+        claims: claimed(request.claims),
         certificate: None,
+    }
+}
+
+fn claimed<'a>(claims: RecordedClaims) -> Claims<'a> {
+    Claims {
+        consent: claims.consent,
+        safeguards: claims.safeguards,
+        purpose: None,
+        class: claims.class,
+        identity: None,
     }
 }
 

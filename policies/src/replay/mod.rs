@@ -11,13 +11,14 @@ mod compare;
 mod decide;
 mod diff;
 mod recorded;
+mod token;
 
 pub use compare::{Difference, replay};
 pub use decide::{Decided, Decision, Unchecked, decide_again};
 pub use diff::{Change, Diff, DiffReport, Exceeded, Thresholds};
 pub use recorded::{
     Asked, RECORD_MAX, Recorded, RecordedCandidate, RecordedClaims, RecordedLocation, RecordedMcp,
-    RecordedRequest,
+    RecordedRequest, RecordedToken,
 };
 
 #[cfg(test)]

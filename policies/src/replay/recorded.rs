@@ -7,6 +7,7 @@ use meridian_wire::{Method, RequestHead, Upgrade};
 use serde::{Deserialize, Serialize};
 
 use crate::explain::names;
+use crate::identity::{Bearer, TokenNote, bearer};
 use crate::limits::LimitVerdict;
 use crate::regions::{AffinityOutcome, Removal, Seen, complete};
 use crate::residency::{DataClass, header_class};
@@ -106,6 +107,48 @@ pub struct RecordedRequest {
     /// What a token or a trusted hop vouched for.
     #[serde(default, skip_serializing_if = "RecordedClaims::is_empty")]
     pub claims: RecordedClaims,
+    /// What became of its token.
+    #[serde(default, skip_serializing_if = "RecordedToken::is_missing")]
+    pub token: RecordedToken,
+}
+
+/// What became of a bearer token, without the token.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecordedToken {
+    /// There was none.
+    #[default]
+    Missing,
+    /// There was one, and nobody looked at it.
+    Unread,
+    /// It did not count.
+    Refused,
+    /// It counted.
+    Verified {
+        /// Id of who vouched for it.
+        provider: String,
+    },
+}
+
+impl RecordedToken {
+    fn is_missing(&self) -> bool {
+        *self == Self::Missing
+    }
+
+    fn new(snapshot: &Snapshot, receipt: &Receipt, head: &RequestHead) -> Self {
+        match receipt.token {
+            TokenNote::NotAsked if bearer(head) == Bearer::Missing => Self::Missing,
+            TokenNote::NotAsked => Self::Unread,
+            TokenNote::Missing => Self::Missing,
+            TokenNote::Refused(_) => Self::Refused,
+            TokenNote::Verified(index) => {
+                let provider = snapshot.authentication().provider(index);
+                Self::Verified {
+                    provider: provider.map(|one| one.id.clone()).unwrap_or_default(),
+                }
+            }
+        }
+    }
 }
 
 /// What an MCP message said.
@@ -187,7 +230,7 @@ impl Recorded {
             at_unix_ms: receipt.at_unix_ms,
             client: receipt.client,
             location: RecordedLocation::new(&receipt.location),
-            request: request(receipt, asked),
+            request: request(snapshot, receipt, asked),
             route: receipt
                 .route
                 .and_then(|at| Some(snapshot.routes().get(at.index())?.id.clone())),
@@ -237,7 +280,7 @@ impl Recorded {
     }
 }
 
-fn request(receipt: &Receipt, asked: Asked<'_>) -> Option<RecordedRequest> {
+fn request(snapshot: &Snapshot, receipt: &Receipt, asked: Asked<'_>) -> Option<RecordedRequest> {
     let head = asked.head;
     let host = Some(head.authority()).filter(|host| !host.is_empty());
     let path = head.path();
@@ -262,6 +305,7 @@ fn request(receipt: &Receipt, asked: Asked<'_>) -> Option<RecordedRequest> {
             safeguards: receipt.claims.safeguards,
             class: receipt.claims.class,
         },
+        token: RecordedToken::new(snapshot, receipt, head),
     })
 }
 

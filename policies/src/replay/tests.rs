@@ -6,7 +6,7 @@ use crate::regions::testkit::{SHIPPED, World, facts, head, located, shipped, try
 use crate::regions::{Ask, Removal, Tried, select};
 use crate::residency::{classify, eligible};
 use crate::state::{OverrideAction, mix};
-use crate::{Receipt, RejectReason, ShortId, Snapshot, Verdict};
+use crate::{Receipt, RejectReason, ShortId, Snapshot, Verdict, Vouched};
 
 const CLASSES: [&str; 4] = [
     "tier_1_pii",
@@ -304,4 +304,59 @@ fn a_line_that_is_no_record_says_so() {
         assert!(Recorded::parse(&line[..end]).is_err());
     }
     assert!(Removal::Draining.is_seen() && !Removal::Law.is_seen());
+}
+
+/// The shipped policies, with tokens as `more` says.
+fn with_tokens(more: &str) -> Snapshot {
+    let jwks = crate::identity::testkit::set(&[crate::identity::testkit::Signer::rsa().jwk("a")]);
+    let text = format!(
+        "authentication:\n  providers:\n  - id: corp\n    issuer: https://login.example\n    \
+         audiences: [edge]\n    keys: '{jwks}'\n    algorithms: [RS256]\n    {more}\n"
+    );
+    let mut files = SHIPPED.to_vec();
+    files.push(("tokens.yaml", &text));
+    try_compile(&files).unwrap_or_else(|faults| panic!("{}", faults.join("\n")))
+}
+
+#[test]
+fn what_a_token_vouched_for_counts_again_where_its_provider_is_still_believed() {
+    let world = World::new(shipped());
+    let mut recorded = record(&world, "JP", "tier_2_personal");
+    let claims = |recorded: &mut Recorded, consent, token| {
+        let request = recorded.request.as_mut().unwrap();
+        request.claims.consent = consent;
+        request.token = token;
+    };
+    let corp = RecordedToken::Verified {
+        provider: "corp".to_owned(),
+    };
+    claims(&mut recorded, Some(Vouched::Token), corp.clone());
+    let allowed = |snapshot: &Snapshot, recorded: &Recorded| {
+        decide_again(snapshot, recorded).map(|decided| (decided.permitted.len(), decided.decision))
+    };
+    let home = |found: Result<(usize, Decision), Unchecked>| found.unwrap().0;
+    let believing = with_tokens("claims: { consent: consent }");
+    assert_eq!(home(allowed(&believing, &recorded)), 11);
+    // Its consent is no longer read, or tokens are no longer looked at.
+    assert_eq!(home(allowed(&with_tokens("claims: {}"), &recorded)), 1);
+    assert_eq!(home(allowed(&shipped(), &recorded)), 1);
+    // The provider is gone.
+    let gone = RecordedToken::Verified {
+        provider: "other".to_owned(),
+    };
+    let unauthorized = Ok((0, Decision::Refuse(RejectReason::Unauthorized)));
+    claims(&mut recorded, Some(Vouched::Token), gone);
+    assert_eq!(allowed(&believing, &recorded), unauthorized);
+    // There was none, nobody looked, or it was no good.
+    claims(&mut recorded, None, RecordedToken::Missing);
+    assert_eq!(allowed(&believing, &recorded), unauthorized);
+    assert_eq!(home(allowed(&shipped(), &recorded)), 1);
+    claims(&mut recorded, None, RecordedToken::Unread);
+    assert_eq!(allowed(&believing, &recorded), Err(Unchecked::Token));
+    assert_eq!(home(allowed(&shipped(), &recorded)), 1);
+    claims(&mut recorded, None, RecordedToken::Refused);
+    assert_eq!(
+        allowed(&believing, &recorded),
+        Err(Unchecked::RefusedElsewhere)
+    );
 }

@@ -81,6 +81,7 @@ impl Believed {
                 by: Vouched::TrustedHop,
             }),
             class: None,
+            identity: None,
         }
     }
 }

@@ -78,6 +78,7 @@ fn forward_everything() -> RouteTable {
         waf: RouteWaf::On,
         limits: RouteLimits::On,
         websocket: WebSocket::On(WebSocketBounds::default()),
+        authentication: None,
     };
     let rule = Match {
         hosts: Vec::new(),
@@ -159,6 +160,13 @@ fn meaning(raw: &RawRoute, regions: &CompiledRegions, ctx: &mut CompileContext<'
             }),
             Some(RawWebSocket::Off) | None => WebSocket::Off,
         },
+        authentication: raw.authentication.map(|need| {
+            if ctx.providers.is_empty() {
+                let message = "no token is ever verified: there is no key `authentication`";
+                ctx.error_help(need.at, message, "take it out, or list who issues tokens");
+            }
+            need.value
+        }),
     }
 }
 

@@ -18,6 +18,7 @@ pub(crate) use table::RouteTable;
 use meridian_wire::RequestHead;
 use serde::Serialize;
 
+use crate::identity::Need;
 use crate::residency::{DataClass, RegionSet};
 use crate::{RouteIndex, Snapshot};
 
@@ -45,6 +46,8 @@ pub struct Route {
     pub limits: RouteLimits,
     /// Whether WebSocket upgrades pass.
     pub websocket: WebSocket,
+    /// Whether it needs a token; `None` leaves it to `authentication.default`.
+    pub authentication: Option<Need>,
 }
 
 /// What is done with a request.

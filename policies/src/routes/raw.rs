@@ -6,6 +6,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use crate::identity::Need;
 use crate::residency::DataClass;
 use crate::yaml::{ByteSize, OnOff, Span, Spanned};
 
@@ -27,6 +28,7 @@ pub(crate) struct RawRoute {
     pub(super) waf: Option<OnOff>,
     pub(super) limits: Option<OnOff>,
     pub(super) websocket: Option<RawWebSocket>,
+    pub(super) authentication: Option<Spanned<Need>>,
 }
 
 #[derive(Deserialize)]

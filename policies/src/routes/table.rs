@@ -158,6 +158,7 @@ impl RouteTable {
                 "waf": route.waf,
                 "limits": route.limits,
                 "websocket": websocket(route.websocket),
+                "authentication": route.authentication,
             })
         };
         self.all.iter().zip(&self.matches).map(row).collect()

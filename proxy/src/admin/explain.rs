@@ -7,16 +7,18 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use meridian_policies::explain::{Explanation, explain};
+use meridian_policies::explain::{Explanation, explain, unauthorized};
+use meridian_policies::identity::{Bearer, bearer};
 use meridian_policies::{
-    Claims, ClientSource, Facts, McpFacts, McpRoute, Snapshot, Tick, Trust, Vouched,
+    Claims, ClientSource, Facts, Identity, McpFacts, McpRoute, Need, Snapshot, Tick, TokenFault,
+    Trust, Vouched,
 };
 use meridian_wire::{EndStream, HeadLimits, Malformed, RequestBuilder, RequestHead, Version};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::edge::Generation;
-use crate::pipeline::mcp;
+use crate::edge::{Clock, Generation};
+use crate::pipeline::{admit, mcp};
 
 /// What is asked. Everything but `ip` has a default.
 #[derive(Debug, Deserialize, Serialize)]
@@ -44,6 +46,15 @@ pub(crate) struct Question {
     /// As if a verified token said so.
     #[serde(default)]
     pub(crate) safeguards: bool,
+    /// As if a verified token of this provider came with it.
+    #[serde(default)]
+    pub(crate) token_of: Option<String>,
+    /// Whom that token speaks of.
+    #[serde(default)]
+    pub(crate) subject: Option<String>,
+    /// Its groups.
+    #[serde(default)]
+    pub(crate) groups: Vec<String>,
     /// Stands for chance: the same draw gives the same choice.
     #[serde(default)]
     pub(crate) draw: u64,
@@ -82,6 +93,12 @@ pub(crate) fn ask(
     let body = question.tool.as_deref().map(call);
     let message = mcp::read(body.as_deref());
     let client = meridian_geo::canonical(question.ip);
+    let claims = Claims {
+        consent: question.consent.then_some(Vouched::Token),
+        safeguards: question.safeguards.then_some(Vouched::Token),
+        ..Claims::default()
+    };
+    let identity = identity(question, &generation.snapshot, &head)?;
     let facts = Facts {
         head: &head,
         client,
@@ -89,13 +106,12 @@ pub(crate) fn ask(
         peer_trust: Trust::Untrusted,
         location: generation.locator.locate(client),
         mcp: mcp_facts(&generation.snapshot, &head, &message)?,
-        claims: Claims {
-            consent: question.consent.then_some(Vouched::Token),
-            safeguards: question.safeguards.then_some(Vouched::Token),
-            ..Claims::default()
-        },
+        claims: claims.with(identity.as_ref().ok().and_then(Option::as_ref)),
         certificate: None,
     };
+    if let Err(fault) = identity {
+        return Ok(unauthorized(&generation.snapshot, &facts, fault));
+    }
     Ok(explain(
         &generation.snapshot,
         &generation.view,
@@ -103,6 +119,35 @@ pub(crate) fn ask(
         now,
         question.draw,
     ))
+}
+
+/// What the token says: the one that is assumed, else the one that the request
+/// carries, verified as the request path would.
+fn identity(
+    question: &Question,
+    snapshot: &Snapshot,
+    head: &RequestHead,
+) -> Result<Result<Option<Identity>, TokenFault>, String> {
+    let authentication = snapshot.authentication();
+    if let Some(id) = &question.token_of {
+        let (provider, _) = authentication
+            .provider_by_id(id)
+            .ok_or_else(|| format!("no provider of tokens is called `{id}`"))?;
+        let (subject, groups) = (question.subject.clone(), question.groups.clone());
+        return Ok(Ok(Some(Identity::assumed(provider, subject, groups))));
+    }
+    if question.subject.is_some() || !question.groups.is_empty() {
+        return Err("a subject and groups are those of a token: say whose".to_owned());
+    }
+    let route = snapshot.route(head).map(|(_, route)| route);
+    let need = authentication.need(route.unwrap_or_else(|| admit::stray()));
+    Ok(match (need, bearer(head)) {
+        (Need::Off, _) | (_, Bearer::Missing) => Ok(None),
+        (Need::Required | Need::Optional, Bearer::Faulty(fault)) => Err(fault),
+        (Need::Required | Need::Optional, Bearer::Token(token)) => authentication
+            .verify(token, Clock::unix_ms() / 1_000)
+            .map(Some),
+    })
 }
 
 /// The message of a tool call, as far as the edge reads it.

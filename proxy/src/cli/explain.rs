@@ -58,6 +58,15 @@ pub(super) struct ExplainArgs {
     /// A verified token says that safeguards are in place
     #[arg(long)]
     safeguards: bool,
+    /// As if a verified token of this provider came with it
+    #[arg(long, value_name = "PROVIDER")]
+    token_of: Option<String>,
+    /// Whom that token speaks of
+    #[arg(long, value_name = "TEXT", requires = "token_of")]
+    subject: Option<String>,
+    /// A group of that token, repeatable
+    #[arg(long = "group", value_name = "NAME", requires = "token_of")]
+    groups: Vec<String>,
     /// Draw for everything that is left to chance
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     draw: u64,
@@ -135,6 +144,9 @@ fn question(args: &ExplainArgs) -> Question {
         tool: args.tool.clone(),
         consent: args.consent,
         safeguards: args.safeguards,
+        token_of: args.token_of.clone(),
+        subject: args.subject.clone(),
+        groups: args.groups.clone(),
         draw: args.draw,
         table: args.live && !args.json,
     }

@@ -23,6 +23,7 @@ use super::scratch::Scratch;
 use super::tunnel::Manner;
 use crate::edge::{Edge, Generation};
 use crate::pipeline::admit::{self, Entry, Findings, Question};
+use crate::pipeline::identify::identify;
 use crate::pipeline::record::Record;
 use crate::pipeline::refuse::Refusal;
 use crate::pipeline::{mcp, respond};
@@ -221,7 +222,17 @@ impl<'a> Exchange<'a, '_> {
         };
         self.apply(route);
         let question = self.question(route);
-        let entry = admit::enter(&question, &facts, &mut findings);
+        let identified = identify(&question, &facts, &mut findings);
+        let (identity, denied) = match identified {
+            Ok(identity) => (identity, None),
+            Err(refusal) => (None, Some(refusal)),
+        };
+        let claims = facts.claims.with(identity.as_deref());
+        let facts = Facts { claims, ..facts };
+        let entry = match denied {
+            Some(refusal) => Err(refusal),
+            None => admit::enter(&question, &facts, &mut findings),
+        };
         self.record.found(&facts, route.0, &findings);
         match entry {
             Ok(Entry::Proceed) => {

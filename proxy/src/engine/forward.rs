@@ -397,6 +397,10 @@ fn write_head(
         (_, framing) => framing,
     };
     let mut drop = forwarded::dropped(x.place.info.trust);
+    // A token that was read here and is for nobody else.
+    if work.admitted.facts.claims.identity.is_some() && !snapshot.authentication().forwards() {
+        drop = drop.with(Known::Authorization);
+    }
     if head.is_extended_connect() {
         drop = drop.with(Known::SecWebSocketKey);
         let key = handshake::key(&work.admitted.id);

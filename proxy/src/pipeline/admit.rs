@@ -1,5 +1,5 @@
 //! Before anything leaves: access, limits, inspection, the law. The first
-//! refusal ends it.
+//! refusal ends it. Whom a token speaks of is known before (`identify`).
 
 use std::sync::LazyLock;
 
@@ -9,11 +9,12 @@ use meridian_policies::regions::{Affinity, VersionIndex};
 use meridian_policies::residency::{self, Permitted};
 use meridian_policies::{
     Classified, DataClass, Facts, McpRoute, RejectReason, Route, RouteAction, RouteIndex,
-    RouteLimits, RouteTimeouts, RouteWaf, Tick, Trust, WafMode, WebSocket, access,
+    RouteLimits, RouteTimeouts, RouteWaf, Tick, TokenNote, WafMode, WebSocket, access,
 };
 use meridian_waf::{Part, RuleId, Verdict};
 use meridian_wire::{Known, RequestHead};
 
+use super::identify::identify;
 use super::ids::RequestId;
 use super::refuse::Refusal;
 use super::session;
@@ -63,6 +64,8 @@ pub struct Findings {
     pub waf: Option<(RuleId, Part)>,
     /// The data class and where it came from.
     pub class: Option<Classified>,
+    /// What became of the token.
+    pub token: TokenNote,
 }
 
 /// What is asked.
@@ -142,11 +145,7 @@ pub fn permit<'a>(
         Some(id) => session::open(id),
         None => (None, None),
     };
-    // Whoever stands behind a trusted hop is what that hop says.
-    let version = match facts.peer_trust {
-        Trust::Trusted => snapshot.asked_version(facts.head),
-        Trust::Untrusted => None,
-    };
+    let version = snapshot.asked_version(facts);
     let now_s = || ask.edge.clock.unix_ms_at(ask.now) / 1_000;
     let place = snapshot.affinity().session(facts, mcp, now_s);
     Ok(Admitted {
@@ -166,9 +165,13 @@ pub fn permit<'a>(
 /// The same for a request that no route takes: whoever probes for paths is
 /// limited and inspected like everybody else.
 pub fn enter_stray(ask: &Question<'_>, facts: &Facts<'_>, findings: &mut Findings) -> Refusal {
-    match enter(ask, facts, findings) {
+    let entered = identify(ask, facts, findings).and_then(|identity| {
+        let claims = facts.claims.with(identity.as_deref());
+        enter(ask, &Facts { claims, ..*facts }, findings).map(|_| ())
+    });
+    match entered {
         Err(refusal) => *refusal,
-        Ok(_) => no_route(ask.generation, facts.head),
+        Ok(()) => no_route(ask.generation, facts.head),
     }
 }
 
@@ -185,6 +188,7 @@ pub fn stray() -> &'static Route {
         waf: RouteWaf::On,
         limits: RouteLimits::On,
         websocket: WebSocket::Off,
+        authentication: None,
     });
     &STRAY
 }
@@ -201,11 +205,15 @@ fn no_route(generation: &Generation, head: &RequestHead) -> Refusal {
     refusal
 }
 
-fn limit(
+/// Counts a request, once.
+pub(super) fn limit(
     ask: &Question<'_>,
     facts: &Facts<'_>,
     findings: &mut Findings,
 ) -> Result<(), Box<Refusal>> {
+    if findings.limit.is_some() {
+        return Ok(());
+    }
     let (_, route) = ask.route;
     let verdict = limits::check(
         &ask.generation.snapshot,

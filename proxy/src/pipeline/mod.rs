@@ -9,6 +9,7 @@ pub mod audit;
 pub mod events;
 pub mod extra;
 pub mod forwarded;
+pub mod identify;
 pub mod ids;
 pub mod mcp;
 pub mod record;

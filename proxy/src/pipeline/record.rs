@@ -111,6 +111,7 @@ impl<'a> Record<'a> {
         self.receipt.method = facts.head.method();
         self.receipt.mcp = facts.mcp.as_ref().map(McpNote::new);
         self.receipt.claims = ClaimsNote::new(&facts.claims);
+        self.receipt.token = findings.token;
         self.receipt.classified = findings.class;
         self.receipt.limit = findings.limit;
         self.quota = findings.quota;

@@ -30,6 +30,8 @@ pub struct Refusal {
     pub limit: Option<LimitRefusal>,
     /// Methods that the route takes, for `Allow`.
     pub allow: Option<String>,
+    /// What would let it in, for `WWW-Authenticate`.
+    pub challenge: Option<String>,
     /// JSON-RPC code, where the protocol has one of its own.
     pub code: Option<i32>,
     /// The jurisdiction and its rule, where the law refused.
@@ -47,6 +49,7 @@ impl Refusal {
             retry_after: None,
             limit: None,
             allow: None,
+            challenge: None,
             code: None,
             law: None,
         }

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 
-use meridian_policies::RejectReason;
 use meridian_policies::limits::Quota;
 use meridian_wire::{Added, Known, KnownSet, ResponseHead};
 
@@ -74,8 +73,8 @@ pub fn refusal(head: &mut ResponseHead, extra: &mut Added, refusal: &Refusal, bo
     if let Some(methods) = &refusal.allow {
         extra.push("allow", methods.as_bytes());
     }
-    if refusal.reason == RejectReason::Unauthorized {
-        extra.push("www-authenticate", b"Bearer");
+    if let Some(challenge) = &refusal.challenge {
+        extra.push("www-authenticate", challenge.as_bytes());
     }
 }
 

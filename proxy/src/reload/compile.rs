@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use meridian_geo::{Embedded, Freshness, Locator};
+use meridian_policies::identity::TokenCache;
 use meridian_policies::{Diagnostic, EdgePlace, References, Snapshot, SourceFile, State};
 use meridian_waf::Ruleset;
 
@@ -77,6 +78,7 @@ fn compile(frame: &Frame<'_>, number: u64, seen: &mut Seen) -> Result<Compiled, 
             snapshot,
             view,
             locator,
+            tokens: TokenCache::new(),
             waf,
             loaded_unix_ms,
         },

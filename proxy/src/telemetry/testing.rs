@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use meridian_geo::{Country, Embedded, Location, Locator, Override};
+use meridian_policies::identity::TokenCache;
 use meridian_policies::{
     DataClass, EdgePlace, EndpointIndex, References, RegionIndex, Snapshot, SourceFile, State, Tick,
 };
@@ -54,6 +55,7 @@ pub(crate) fn generation(number: u64, policies: &str) -> Generation {
         snapshot,
         view,
         locator,
+        tokens: TokenCache::new(),
         waf,
         loaded_unix_ms: 1_795_372_320_000,
     }

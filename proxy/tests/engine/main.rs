@@ -26,5 +26,6 @@ mod smuggling;
 mod streaming;
 mod tls;
 mod tls_hosts;
+mod tokens;
 mod upstreams;
 mod websocket;

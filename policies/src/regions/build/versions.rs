@@ -2,6 +2,7 @@
 
 use super::Build;
 use crate::regions::raw::RawVersion;
+use crate::regions::testers::{RawTesters, Testers};
 use crate::regions::versions::{VERSIONS_MAX, Versions, Weighted};
 use crate::yaml::Spanned;
 
@@ -10,8 +11,12 @@ impl Build<'_, '_> {
     pub(super) fn versions(
         &mut self,
         list: Option<Spanned<Vec<Spanned<RawVersion>>>>,
-        header: Option<Spanned<String>>,
+        (header, testers): (Option<Spanned<String>>, Option<Spanned<RawTesters>>),
     ) -> Versions {
+        if let (Some(testers), None) = (&testers, &header) {
+            let message = "testers have no way to ask";
+            self.fault(testers.at, message, "name a `version_header`");
+        }
         let Some(list) = list else {
             if let Some(header) = header {
                 let message = "`version_header` has no effect without `version_routing`";
@@ -35,6 +40,9 @@ impl Build<'_, '_> {
                 self.fault(header.at, "this is no name for a header", help);
             }
             versions.header = Some(name);
+        }
+        if let Some(testers) = testers {
+            versions.testers = Testers::compile(&testers, self.ctx);
         }
         self.mark(&versions);
         versions

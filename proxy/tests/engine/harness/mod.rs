@@ -6,6 +6,7 @@ pub(crate) mod h2client;
 pub(crate) mod h3client;
 pub(crate) mod pki;
 pub(crate) mod tls;
+pub(crate) mod tokens;
 pub(crate) mod upstream;
 pub(crate) mod websocket;
 
@@ -64,8 +65,10 @@ pub(crate) struct Setup {
     protocols: &'static str,
     folder: Option<TempDir>,
     audit: String,
+    recording: String,
     listener: String,
     log: bool,
+    files: Vec<(&'static str, String)>,
 }
 
 /// Where the access log is, below the edge's folder.
@@ -96,8 +99,10 @@ impl Setup {
             protocols: "",
             folder: None,
             audit: String::new(),
+            recording: String::new(),
             listener: String::new(),
             log: false,
+            files: Vec::new(),
         }
     }
 
@@ -183,9 +188,21 @@ impl Setup {
         self
     }
 
+    /// For example `file: /tmp/x`.
+    pub(crate) fn recording(mut self, recording: &str) -> Self {
+        recording.clone_into(&mut self.recording);
+        self
+    }
+
     /// More keys of the listener with TLS, for example `h3_port: 443`.
     pub(crate) fn listener(mut self, keys: &str) -> Self {
         self.listener = format!("{keys}\n    ");
+        self
+    }
+
+    /// One more file in the folder of policies.
+    pub(crate) fn policy_file(mut self, name: &'static str, text: &str) -> Self {
+        self.files.push((name, text.to_owned()));
         self
     }
 
@@ -238,6 +255,7 @@ impl Setup {
             ("limits", self.limits.as_str(), '{', '}'),
             ("trusted_hops", self.trusted, '[', ']'),
             ("http2", self.http2, '{', '}'),
+            ("recording", self.recording.as_str(), '{', '}'),
         ] {
             if !value.is_empty() {
                 writeln!(text, "{key}: {open} {value} {close}").unwrap();
@@ -245,6 +263,9 @@ impl Setup {
         }
         let policies = dir.join("policies");
         std::fs::create_dir(&policies).unwrap();
+        for (name, text) in &self.files {
+            std::fs::write(policies.join(name), text).unwrap();
+        }
         let mut policy = format!("regions:\n{}routes:{}", self.regions, self.routes);
         policy.push_str("waf: { mode: off }\n");
         if !self.policies.contains("health_check:") {

@@ -261,6 +261,14 @@ fn version_lists_with_faults_are_refused_and_idle_ones_warned_about() {
         ),
         ("version_header: x-version", "no effect without"),
         (
+            "version_routing: [{ version: v1, weight: 1 }], version_testers: { token: {} }",
+            "testers have no way to ask",
+        ),
+        (
+            "version_routing: [{ version: v1, weight: 1 }], version_header: x-v, version_testers: {}",
+            "nobody is a tester",
+        ),
+        (
             "version_routing: [{ version: v1, weight: 1 }], version_header: ''",
             "no name",
         ),
