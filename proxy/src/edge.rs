@@ -63,8 +63,9 @@ pub struct Generation {
     pub locator: Locator,
     /// Tokens that were verified with the snapshot's keys.
     pub tokens: TokenCache,
-    /// Request inspection.
-    pub waf: Ruleset,
+    /// Request inspection; shared with the generations before that have the
+    /// same rules.
+    pub waf: Arc<Ruleset>,
     /// When it became live, milliseconds since 1970.
     pub loaded_unix_ms: u64,
 }

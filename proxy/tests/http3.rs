@@ -88,7 +88,10 @@ clients! {
     unknown_streams_frames_and_settings_are_ignored
     frames_of_any_length_cost_bounded_memory
     a_flood_of_resets_closes_the_connection
-    a_flood_of_malformed_requests_costs_little
+    a_flood_of_malformed_requests_closes_the_connection
+    a_flood_of_pings_closes_the_connection
+    a_flood_of_path_challenges_closes_the_connection
+    a_flood_of_new_connection_ids_closes_the_connection
     empty_and_unknown_frames_without_end_are_cut_off
     a_client_that_takes_nothing_is_let_go
     heads_and_bodies_that_drip_meet_their_deadline

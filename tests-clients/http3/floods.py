@@ -64,7 +64,7 @@ async def a_flood_of_resets_closes_the_connection():
         await served(edge)
 
 
-async def a_flood_of_malformed_requests_costs_little():
+async def a_flood_of_malformed_requests_closes_the_connection():
     """And of streams that end before they say anything."""
     async with Edge() as edge:
         await served(edge)
@@ -77,11 +77,53 @@ async def a_flood_of_malformed_requests_costs_little():
                     await raw.room()
                     if raw.terminated is None:
                         raw.open(message, True)
-            await raw.until(raw.stream(0), lambda s: s.reset is not None)
+            code = await raw.closed()
+            assert code == 0x107, hex(code)
         grown = edge.memory() - before
         assert grown < 16 * MB, f"{grown / MB:.1f} MiB"
         assert edge.backend.paths() == ["/x"], edge.backend.paths()
         await served(edge)
+
+
+async def flooded(say):
+    """Says it to the edge over and over, without a request."""
+    async with Edge() as edge:
+        await served(edge)
+        before = edge.memory()
+        async with client(edge, Raw) as raw:
+            raw.open_control()
+            start = time.monotonic()
+            while raw.terminated is None:
+                assert time.monotonic() - start < 30, "the whole flood was taken"
+                say(raw._quic)
+                raw.transmit()
+                await asyncio.sleep(0.001)
+            code = await raw.closed()
+            assert code == 0x107, hex(code)
+        grown = edge.memory() - before
+        assert grown < 8 * MB, f"{grown / MB:.1f} MiB"
+        await served(edge)
+
+
+async def a_flood_of_pings_closes_the_connection():
+    await flooded(lambda quic: quic.send_ping(0))
+
+
+async def a_flood_of_path_challenges_closes_the_connection():
+    def challenge(quic):
+        path = quic._network_paths[0]
+        path.is_validated, path.local_challenge_sent = False, False
+        path.validation_deadline = None
+
+    await flooded(challenge)
+
+
+async def a_flood_of_new_connection_ids_closes_the_connection():
+    def renew(quic):
+        for known in quic._host_cids[1:]:
+            known.was_sent = False
+
+    await flooded(renew)
 
 
 async def empty_and_unknown_frames_without_end_are_cut_off():

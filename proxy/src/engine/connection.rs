@@ -363,6 +363,9 @@ struct Activity {
     /// The connection ends soon: what was sent must arrive before. Over HTTP/3
     /// alone; TCP sees to that by itself.
     leaving: AtomicBool,
+    /// Requests that broke a rule of messages. Over HTTP/3 alone; the `h2`
+    /// crate counts what it refuses.
+    malformed: AtomicU64,
 }
 
 impl Activity {
@@ -542,8 +545,9 @@ impl Streams {
         }
         let open = OpenStream::begin(&self.edge, &self.activity);
         let info = Arc::clone(info);
+        let head_max = held.head_max();
         tokio::spawn(async move {
-            serve_stream(&open.edge, &info, request, respond).await;
+            serve_stream(&open.edge, &info, (request, respond), head_max).await;
             drop(open);
         });
     }
@@ -577,8 +581,8 @@ impl Drop for OpenStream {
 async fn serve_stream(
     edge: &Arc<Edge>,
     info: &ConnectionInfo,
-    message: http::Request<h2::RecvStream>,
-    respond: SendResponse<bytes::Bytes>,
+    (message, respond): (http::Request<h2::RecvStream>, SendResponse<bytes::Bytes>),
+    head_max: Option<u32>,
 ) {
     let (parts, body) = message.into_parts();
     let end = if body.is_end_stream() {
@@ -594,6 +598,7 @@ async fn serve_stream(
     };
     drop(parts);
     let mut stream = Stream::new(body, respond);
+    stream.head_max = head_max;
     let mut deadline = Deadline::new(&edge.clock);
     let place = exchange::Place {
         edge,

@@ -125,7 +125,7 @@ pub async fn run(
     let after = after(place, down, &served, (arrival, record.reject()));
     match (&served, after) {
         (Served::Tunnel(_), After::Cut(_)) => down.break_off(),
-        (Served::Answered(_) | Served::Broken(_), After::Cut(_)) => down.abort(),
+        (Served::Answered(_) | Served::Told(..) | Served::Broken(_), After::Cut(_)) => down.abort(),
         (_, After::Next | After::Close(_)) => {}
     }
     *receipt = record.finish(request, (bytes_in, bytes_out), &served);
@@ -140,8 +140,12 @@ fn after(
     (arrival, reject): (Arrival, Option<RejectReason>),
 ) -> After {
     match served {
-        Served::Answered(Persistence::KeepAlive) if down.body_done() => After::Next,
-        Served::Answered(_) => After::Close(match (arrival, reject) {
+        Served::Answered(Persistence::KeepAlive) | Served::Told(_, Persistence::KeepAlive)
+            if down.body_done() =>
+        {
+            After::Next
+        }
+        Served::Answered(_) | Served::Told(..) => After::Close(match (arrival, reject) {
             (Arrival::Malformed(_), _) | (Arrival::Whole, Some(RejectReason::Malformed)) => {
                 CloseReason::Malformed
             }
@@ -186,6 +190,11 @@ pub struct Told<'a> {
 impl<'a> Told<'a> {
     fn to(refusal: &'a Refusal) -> Self {
         Self { refusal, id: None }
+    }
+
+    /// To one that asks by JSON-RPC, if the id is known.
+    pub fn answering(refusal: &'a Refusal, id: Option<&'a serde_json::value::RawValue>) -> Self {
+        Self { refusal, id }
     }
 }
 
@@ -357,6 +366,7 @@ impl<'a> Exchange<'a, '_> {
                     route,
                     held: kept,
                     body,
+                    message: id,
                 };
                 match forward(self, down, work).await {
                     Ok(served) => return served,

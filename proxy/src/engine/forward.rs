@@ -12,11 +12,13 @@ use meridian_policies::{
     View, WebSocket, WebSocketBounds,
 };
 use meridian_wire::h1::{Connection as Persistence, RequestPlan, ResponsePlan, write_request};
-use meridian_wire::{BodyFraming, Known, Malformed, Upgrade};
+use meridian_wire::{BodyFraming, Known, Malformed, Upgrade, section_size};
+use serde_json::value::RawValue;
 
 use super::buffers::Outbox;
 use super::downstream::side::Downstream;
-use super::exchange::{Exchange, HeldBack};
+use super::exchange::{Exchange, HeldBack, Told};
+use super::last_word;
 use super::pace::Late;
 use super::relay::{Broken, Meter, Relay, Replayable, Upload};
 use super::tunnel::{Manner, Tunnel, Tunnelled, handshake};
@@ -37,6 +39,8 @@ const INTERIM_MAX: u32 = 32;
 pub enum Served {
     /// With a whole answer; the connection may live on.
     Answered(Persistence),
+    /// With an answer that broke, and an error as its last event.
+    Told(Broken, Persistence),
     /// With a tunnel that has ended.
     Tunnel(Tunnelled),
     /// It broke, and nothing more can be said to the client.
@@ -53,6 +57,8 @@ pub struct Forwarding<'a> {
     pub held: HeldBack,
     /// The part of the body that was held back.
     pub body: &'a [u8],
+    /// The id of the JSON-RPC request that it is.
+    pub message: Option<&'a RawValue>,
 }
 
 /// Counts the exchange at its endpoint for as long as it lives.
@@ -311,7 +317,7 @@ async fn connection(
     Ok(Upstream::new(stream, tag))
 }
 
-async fn timed(
+pub(super) async fn timed(
     endpoint: &Endpoint,
     draw: u64,
     bound: Duration,
@@ -562,7 +568,13 @@ async fn answer(
     };
     report(x, answered.choice, outcome);
     x.record.answered(x.response, answered.choice.region());
-    let persistence = begin_answer(x, down, work, &mut answered);
+    let Ok(persistence) = begin_answer(x, down, work, &mut answered) else {
+        let detail = "the answer's fields are more than the client takes";
+        let refusal = Refusal::new(RejectReason::UpstreamBroken, detail).by("head-too-large");
+        let told = Told::answering(&refusal, work.message);
+        let head = work.admitted.facts.head;
+        return Ok(Box::pin(x.refuse(down, head, told)).await);
+    };
     if persistence == Persistence::Upgrade {
         return Ok(tunnel(x, down, (work, answered)).await);
     }
@@ -573,9 +585,12 @@ async fn answer(
         flight,
         ..
     } = answered;
+    let events = last_word::watch(x, work);
     let mut relay = Relay::new(down, &mut upstream, upload, &mut x.meter);
+    relay.events = events;
     let relayed = poll_fn(|cx| relay.poll_answer(cx)).await;
     let sent = relay.upload == Upload::Sent;
+    let events = relay.events.take();
     let served = match relayed {
         Ok(()) => {
             if sent {
@@ -588,7 +603,13 @@ async fn answer(
             if matches!(broken, Broken::Upstream | Broken::UpstreamMalformed(_)) {
                 report(x, choice, AttemptOutcome::Reset);
             }
-            Served::Broken(broken)
+            match events {
+                Some(events) => {
+                    let about = (work, choice, persistence);
+                    last_word::say(x, down, about, (events, broken)).await
+                }
+                None => Served::Broken(broken),
+            }
         }
     };
     drop(flight);
@@ -619,13 +640,16 @@ fn retry_status<'a>(
     }))
 }
 
+/// The client has said that it takes no head of this size.
+struct HeadTooLarge;
+
 /// Writes the head of the answer.
 fn begin_answer(
     x: &mut Exchange<'_, '_>,
     down: &mut Downstream<'_>,
     work: &Forwarding<'_>,
     answered: &mut Answered<'_>,
-) -> Persistence {
+) -> Result<Persistence, HeadTooLarge> {
     let head = work.admitted.facts.head;
     let upstream = &mut answered.upstream;
     match answered.upload {
@@ -671,17 +695,20 @@ fn begin_answer(
     }
     let to = head.version();
     let response = &*x.response;
-    down.respond(
-        response,
-        &ResponsePlan {
-            to,
-            drop,
-            append: x.extra,
-            framing,
-            connection: persistence,
-        },
-    );
-    persistence
+    let plan = ResponsePlan {
+        to,
+        drop,
+        append: x.extra,
+        framing,
+        connection: persistence,
+    };
+    if let Some(most) = down.head_max()
+        && section_size(response, &plan) > most
+    {
+        return Err(HeadTooLarge);
+    }
+    down.respond(response, &plan);
+    Ok(persistence)
 }
 
 /// Tells the client where its session is, unless it knows.

@@ -11,6 +11,7 @@ pub mod downstream;
 pub mod exchange;
 pub mod forward;
 pub mod io;
+mod last_word;
 pub mod line;
 pub mod pace;
 pub mod relay;

@@ -8,6 +8,7 @@
 use std::task::{Context, Poll};
 
 use meridian_policies::{RejectReason, Tick};
+use meridian_wire::events::Follower;
 use meridian_wire::{HeadLimits, RequestHead, ResponseHead};
 
 use super::deadlines::{Deadline, GRAIN};
@@ -245,6 +246,8 @@ pub struct Relay<'a, 'd, 'm> {
     pub replayable: Replayable,
     /// Counters and deadlines.
     pub meter: &'a mut Meter<'m>,
+    /// Follows the events of the answer, if it may need a last word.
+    pub events: Option<Box<Follower>>,
     finished: bool,
 }
 
@@ -271,6 +274,7 @@ impl<'a, 'd, 'm> Relay<'a, 'd, 'm> {
             upload,
             replayable: Replayable::Whole,
             meter,
+            events: None,
             finished: false,
         }
     }
@@ -352,6 +356,9 @@ impl<'a, 'd, 'm> Relay<'a, 'd, 'm> {
                 let data = self.up.line.data();
                 let count = data.len();
                 self.down.send(data).map_err(Broken::UpstreamMalformed)?;
+                if let Some(events) = &mut self.events {
+                    events.follow(data);
+                }
                 self.up.line.consume(count);
                 self.meter.bytes_out += count as u64;
             }

@@ -227,7 +227,7 @@ impl<'a> Record<'a> {
         let duration = edge.clock.tick().saturating_sub(self.started);
         let end = match served {
             Served::Answered(_) => End::Complete,
-            Served::Broken(broken) => broken.end(),
+            Served::Broken(broken) | Served::Told(broken, _) => broken.end(),
             Served::Tunnel(tunnelled) => tunnelled.end(),
         };
         let id = self.id;

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use meridian_geo::{Embedded, Freshness, Locator};
 use meridian_policies::identity::TokenCache;
@@ -20,6 +21,8 @@ pub(super) struct Frame<'a> {
     pub(super) clock: &'a Clock,
     /// Databases in use, in the order of the settings; empty at the start.
     pub(super) before: &'a [InUse],
+    /// What is live; nothing at the start.
+    pub(super) live: Option<&'a Generation>,
 }
 
 /// A compiled generation and what it came from.
@@ -69,7 +72,7 @@ fn compile(frame: &Frame<'_>, number: u64, seen: &mut Seen) -> Result<Compiled, 
     let databases = open(&frame.settings.geo, frame.before, &seen.databases);
     let (snapshot, databases) = both(snapshot, databases)?;
     let locator = locator(frame.settings, &snapshot, &databases).map_err(|fault| vec![fault])?;
-    let waf = rules(frame.settings, &snapshot).map_err(|fault| vec![fault])?;
+    let waf = rules(frame, &snapshot).map_err(|fault| vec![fault])?;
     let view = frame.state.reconcile(&snapshot, frame.clock.tick());
     let loaded_unix_ms = Clock::unix_ms();
     Ok((
@@ -156,14 +159,19 @@ fn locator(
         .map_err(|fault| misfit(settings, format!("geo: {fault}")))
 }
 
-fn rules(settings: &Settings, snapshot: &Snapshot) -> Result<Ruleset, Diagnostic> {
-    let disabled: Vec<&str> = snapshot
-        .waf()
-        .disabled_rules
-        .iter()
-        .map(String::as_str)
-        .collect();
-    Ruleset::new(&disabled).map_err(|fault| misfit(settings, format!("waf: {fault}")))
+/// The rules that are live, if they come from the same text: compiling takes
+/// longer than all the rest.
+fn rules(frame: &Frame<'_>, snapshot: &Snapshot) -> Result<Arc<Ruleset>, Diagnostic> {
+    let disabled = &snapshot.waf().disabled_rules;
+    if let Some(live) = frame.live
+        && live.snapshot.waf().disabled_rules == *disabled
+    {
+        return Ok(Arc::clone(&live.waf));
+    }
+    let disabled: Vec<&str> = disabled.iter().map(String::as_str).collect();
+    Ruleset::new(&disabled)
+        .map(Arc::new)
+        .map_err(|fault| misfit(frame.settings, format!("waf: {fault}")))
 }
 
 /// A fault that shows only when the parts are put together.

@@ -55,6 +55,7 @@ pub fn load(
         state,
         clock,
         before: &[],
+        live: None,
     };
     attempt(&frame, number)
         .map(|loaded| loaded.generation)
@@ -72,6 +73,7 @@ pub fn first(
         state,
         clock,
         before: &[],
+        live: None,
     };
     let loaded = attempt(&frame, 1).map_err(|failed| failed.faults)?;
     let aged = ages(&loaded.databases);
@@ -99,6 +101,7 @@ pub fn reload(edge: &Edge) -> Outcome {
         state: &edge.state,
         clock: &edge.clock,
         before: &before,
+        live: Some(&live),
     };
     match attempt(&frame, live.number + 1) {
         Ok(loaded) if turn.live.same_files(&loaded.seen) && same(&before, &loaded.databases) => {

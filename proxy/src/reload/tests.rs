@@ -131,6 +131,21 @@ fn a_good_change_is_a_new_generation_and_no_change_is_none() {
 }
 
 #[test]
+fn request_inspection_is_compiled_anew_only_when_its_own_part_has_changed() {
+    let home = Home::new();
+    let edge = home.edge();
+    let first = Arc::clone(&edge.generation().waf);
+    home.write(&regions("127.0.0.1:1002"));
+    assert!(matches!(reload(&edge), Outcome::Live { generation: 2, .. }));
+    assert!(Arc::ptr_eq(&first, &edge.generation().waf));
+    let rule = first.rules().first().unwrap().id;
+    let disabled = format!("waf: {{ mode: block, disabled_rules: [{rule}] }}\n");
+    home.write(&format!("{}{disabled}", regions("127.0.0.1:1002")));
+    assert!(matches!(reload(&edge), Outcome::Live { generation: 3, .. }));
+    assert!(!Arc::ptr_eq(&first, &edge.generation().waf));
+}
+
+#[test]
 fn a_bad_change_changes_nothing_is_told_once_and_mended_by_taking_it_back() {
     let home = Home::new();
     let edge = home.edge();

@@ -1,6 +1,7 @@
 //! What the tests of this module share: a generation from a few lines.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use meridian_geo::{Country, Embedded, Location, Locator, Override};
@@ -49,7 +50,7 @@ pub(crate) fn generation(number: u64, policies: &str) -> Generation {
         .overrides([("203.0.113.0/24".parse().unwrap(), office)])
         .build()
         .unwrap();
-    let waf = Ruleset::new(&[]).unwrap();
+    let waf = Arc::new(Ruleset::new(&[]).unwrap());
     Generation {
         number,
         snapshot,

@@ -8,7 +8,7 @@ use crate::harness::frames::{
     PING, PRIORITY, PROTOCOL_ERROR, RST_STREAM, SETTINGS, Verdict, WINDOW_UPDATE, block, frame,
     request,
 };
-use crate::harness::{Setup, TestEdge, Upstream, h2client};
+use crate::harness::{Setup, TestEdge, Upstream, alone, h2client};
 
 /// No flood is longer than this.
 const FRAMES_MAX: usize = 100_000;
@@ -167,6 +167,50 @@ fn a_flood_of_continuations_ends_the_connection() {
             "{code:?}"
         );
     }
+}
+
+#[test]
+fn no_flood_of_frames_makes_the_process_grow() {
+    alone("floods::no_flood_of_frames_makes_the_process_grow", || {
+        let (_upstream, edge) = started();
+        let over_and_over: [fn(usize) -> Vec<u8>; 6] = [
+            |_| frame(PING, 0, 0, b"12345678"),
+            |_| frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100]),
+            |_| frame(PRIORITY, 0, 1, &[0, 0, 0, 3, 16]),
+            |_| frame(DATA, 0, 1, &[]),
+            |_| frame(CONTINUATION, 0, 1, &block(&[(b"x", &[b'a'; 1_000])])),
+            |number| {
+                let stream = u32::try_from(number * 2 + 3).unwrap();
+                let head = block(&request("GET", "/reset"));
+                let mut pair = frame(HEADERS, END_HEADERS | END_STREAM, stream, &head);
+                pair.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
+                pair
+            },
+        ];
+        let run = |kind: usize, make: fn(usize) -> Vec<u8>| {
+            let mut client = Frames::open(&edge);
+            match kind {
+                3 => _ = client.headers(1, &request("POST", "/up"), 0),
+                4 => _ = client.frame(HEADERS, END_STREAM, 1, &block(&request("GET", "/"))),
+                _ => {}
+            }
+            flood(&edge, client, make);
+        };
+        // Once before, so that what stays for use again is there.
+        over_and_over
+            .into_iter()
+            .enumerate()
+            .for_each(|(kind, make)| run(kind, make));
+        let before = resident();
+        for _ in 0..3 {
+            over_and_over
+                .into_iter()
+                .enumerate()
+                .for_each(|(kind, make)| run(kind, make));
+        }
+        let grown = resident().saturating_sub(before);
+        assert!(grown < 8 * 1024 * 1024, "{grown} bytes after 18 floods");
+    });
 }
 
 #[test]

@@ -452,6 +452,28 @@ fn a_client_that_resets_without_end_is_closed() {
 }
 
 #[test]
+fn a_client_that_pings_without_end_is_closed() {
+    let upstream = Upstream::echo();
+    let edge = Setup::to(&[upstream.address]).start();
+    h3client::run(async {
+        let mut transport = TransportConfig::default();
+        // quinn knows no other way to send pings.
+        transport.keep_alive_interval(Some(Duration::from_millis(1)));
+        let config = h3client::config(transport);
+        let endpoint = h3client::endpoint();
+        let connecting = endpoint.connect_with(config, edge.tls, "localhost");
+        let flooding = connecting.unwrap().await.unwrap();
+        let mut innocent = Session::connect(edge.tls).await;
+        let ConnectionError::ApplicationClosed(close) = flooding.closed().await else {
+            panic!("not closed by the edge");
+        };
+        assert_eq!(close.error_code, VarInt::from_u32(0x107));
+        assert_eq!(innocent.ask("GET", "/").await.status, 200);
+    });
+    edge.until_closed("flood");
+}
+
+#[test]
 fn a_client_that_takes_nothing_is_cut_after_its_time() {
     let upstream = Upstream::start(|call| {
         call.request();

@@ -5,6 +5,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use crate::harness::frames::{self, Frames, Verdict};
+use crate::harness::h3client;
 use crate::harness::{CARRIERS, End, PATIENCE, Setup, Upstream, until};
 
 #[test]
@@ -217,4 +218,70 @@ fn http2_clients_are_told_the_streams_and_windows_of_the_settings() {
         .unwrap();
     let more = u32::from_be_bytes(more.payload[..].try_into().unwrap());
     assert_eq!(65_535 + more, 2 * 1024 * 1024);
+}
+
+/// A backend whose answers have a field of this many bytes.
+fn wordy(bytes: usize) -> Upstream {
+    let value = "a".repeat(bytes);
+    Upstream::always(format!(
+        "HTTP/1.1 200 OK\r\nX-Words: {value}\r\nContent-Length: 2\r\n\r\nok"
+    ))
+}
+
+#[test]
+fn an_h2_client_gets_no_head_that_is_larger_than_it_takes() {
+    let upstream = wordy(3_000);
+    let edge = Setup::to(&[upstream.address]).logging().start();
+    let mut client = Frames::open(&edge);
+    client.get(1, "/");
+    assert_eq!(client.verdict(1), Verdict::Answered(200), "it said nothing");
+    for (most, status) in [(2_048, 502), (8_192, 200), (3_032, 502)] {
+        let mut client = Frames::raw(&edge);
+        client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+        let [high, low] = u16::to_be_bytes(most);
+        client.frame(frames::SETTINGS, 0, 0, &[0, 6, 0, 0, high, low]);
+        client.get(1, "/");
+        assert_eq!(client.verdict(1), Verdict::Answered(status), "{most}");
+    }
+    until("logged", || {
+        let log = edge.log();
+        let told = log.iter().filter(|line| line.contains("upstream-broken"));
+        (told.count() == 2).then_some(())
+    });
+}
+
+#[test]
+fn an_h3_client_gets_no_head_that_is_larger_than_it_takes() {
+    let upstream = wordy(3_000);
+    let edge = Setup::to(&[upstream.address]).start();
+    h3client::run(async {
+        for (most, large) in [(2_048_u16, false), (8_192, true)] {
+            let (_endpoint, quic) = h3client::quic(edge.tls).await;
+            let mut control = quic.open_uni().await.unwrap();
+            let [high, low] = (most | 0x4000).to_be_bytes();
+            control.write_all(&[0, 4, 3, 6, high, low]).await.unwrap();
+            // Nothing says which of two streams is read first.
+            let fits = |answer: &[u8]| {
+                answer
+                    .windows(2_000)
+                    .any(|part| part.iter().all(|b| *b == b'a'))
+            };
+            let mut answers = Vec::new();
+            for _ in 0..20 {
+                let (mut send, mut recv) = quic.open_bi().await.unwrap();
+                send.write_all(&h3client::head("GET", "/", &[]))
+                    .await
+                    .unwrap();
+                send.finish().unwrap();
+                answers.push(recv.read_to_end(9_999).await.unwrap());
+            }
+            let last = answers.last().unwrap();
+            assert_eq!(fits(last), large, "{most}");
+            let text = String::from_utf8_lossy(last);
+            assert_eq!(
+                text.contains("urn:meridian:refusal:upstream-broken"),
+                !large
+            );
+        }
+    });
 }

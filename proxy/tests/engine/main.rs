@@ -18,6 +18,7 @@ mod h3_connections;
 mod harness;
 mod identity;
 mod limits;
+mod mcp_streams;
 mod pool;
 mod residency;
 mod sessions;

@@ -59,12 +59,25 @@ impl FrameHeader {
     }
 }
 
-/// Knows at every byte of what a client sends where in a frame it is.
+/// `SETTINGS_MAX_HEADER_LIST_SIZE` (RFC 9113, 6.5.2).
+const MAX_HEADER_LIST_SIZE: u16 = 6;
+/// Length of a setting.
+const SETTING: usize = 6;
+
+/// Knows at every byte of what a client sends where in a frame it is, and of
+/// its settings the one that concerns answers and that codecs keep to
+/// themselves.
 #[derive(Clone, Debug)]
 pub struct Follower {
     pub(super) header: [u8; HEADER],
     pub(super) have: usize,
     pub(super) skip: usize,
+    /// What is skipped are settings.
+    settings: bool,
+    setting: [u8; SETTING],
+    /// Bytes of it that have come.
+    come: usize,
+    header_list: Option<u32>,
 }
 
 impl Default for Follower {
@@ -80,15 +93,28 @@ impl Follower {
             header: [0; HEADER],
             have: 0,
             skip: PREFACE,
+            settings: false,
+            setting: [0; SETTING],
+            come: 0,
+            header_list: None,
         }
+    }
+
+    /// Largest field section that the client takes, counted as
+    /// [`crate::section_size`] does; `None`: it did not say.
+    pub const fn header_list(&self) -> Option<u32> {
+        self.header_list
     }
 
     /// Follows bytes; `seen` gets each frame header that is complete by them.
     pub fn follow(&mut self, mut bytes: &[u8], mut seen: impl FnMut(FrameHeader)) {
         while !bytes.is_empty() {
-            let skipped = self.skip.min(bytes.len());
-            self.skip -= skipped;
-            bytes = bytes.get(skipped..).unwrap_or_default();
+            let (payload, rest) = bytes.split_at(self.skip.min(bytes.len()));
+            self.skip -= payload.len();
+            bytes = rest;
+            if self.settings {
+                self.read_settings(payload);
+            }
             let taken = (HEADER - self.have).min(bytes.len());
             if let (Some(to), Some(from)) = (
                 self.header.get_mut(self.have..self.have + taken),
@@ -102,7 +128,26 @@ impl Follower {
                 self.have = 0;
                 let header = FrameHeader::read(self.header);
                 self.skip = header.length;
+                self.settings = header.kind == kind::SETTINGS;
+                self.come = 0;
                 seen(header);
+            }
+        }
+    }
+
+    #[cold]
+    fn read_settings(&mut self, payload: &[u8]) {
+        for byte in payload {
+            if let Some(place) = self.setting.get_mut(self.come) {
+                *place = *byte;
+            }
+            self.come += 1;
+            if self.come == SETTING {
+                self.come = 0;
+                let [a, b, value @ ..] = self.setting;
+                if u16::from_be_bytes([a, b]) == MAX_HEADER_LIST_SIZE {
+                    self.header_list = Some(u32::from_be_bytes(value));
+                }
             }
         }
     }
@@ -111,6 +156,28 @@ impl Follower {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_word_about_the_size_of_heads_is_known() {
+        let mut bytes = vec![0; PREFACE];
+        let lone = [0, 6, 0, 0, 0x40, 0];
+        let pair = [0, 1, 0, 6, 0, 0, 0, 6, 0, 0, 1, 2];
+        for (settings, known) in [(&lone[..], 0x4000), (&pair, 0x102)] {
+            bytes.extend([0, 0, u8::try_from(settings.len()).unwrap(), kind::SETTINGS]);
+            bytes.extend([0, 0, 0, 0, 0]);
+            bytes.extend(settings);
+            // What looks like a setting elsewhere is none.
+            bytes.extend([0, 0, 6, kind::DATA, 0, 0, 0, 0, 1, 0, 6, 9, 9, 9, 9]);
+            for size in 1..=bytes.len() {
+                let mut follower = Follower::new();
+                for piece in bytes.chunks(size) {
+                    follower.follow(piece, |_| {});
+                }
+                assert_eq!(follower.header_list(), Some(known));
+            }
+        }
+        assert_eq!(Follower::new().header_list(), None);
+    }
 
     #[test]
     fn headers_are_seen_however_they_are_cut() {

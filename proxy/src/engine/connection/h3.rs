@@ -2,8 +2,10 @@
 //!
 //! Promises: whoever is asked to go is told so by GOAWAY and loses no request
 //! that was begun before; limits and deadlines are those of HTTP/2. Refuses:
-//! clients that reset more than they ask, or break the rules of a connection.
+//! clients that reset more than they ask, send much of what costs only the
+//! edge, or break the rules of a connection.
 
+mod budget;
 mod stream;
 
 use std::future::{Future as _, poll_fn};
@@ -20,6 +22,7 @@ use meridian_wire::h3::{
 };
 use quinn::{Connection, ConnectionError, OpenUni, RecvStream, SendStream};
 
+use self::budget::{Budget, LOOK, Seen};
 use self::stream::serve_stream;
 use super::{Activity, ConnectionInfo, OpenStream, patience, sooner, trust};
 use crate::edge::Edge;
@@ -37,9 +40,6 @@ const WARNING_MAX: Duration = Duration::from_secs(3);
 const EVERY_STREAM: u64 = (1 << 62) - 4;
 /// Streams between two looks for a flood.
 const LOOK_EVERY: u64 = 32;
-/// Resets, and requests to stop, that a client may send in [`WINDOW`].
-const RESETS_MAX: u64 = 400;
-const WINDOW: Duration = Duration::from_secs(10);
 /// Bytes that are read at once from the client's control streams.
 const CONTROL_READ: usize = 512;
 /// Serves streams until the connection ends.
@@ -118,7 +118,7 @@ struct Requests<'a> {
     began: Tick,
     /// When its lifetime is over.
     ends: Option<Tick>,
-    resets: (Tick, u64),
+    budget: Budget,
 }
 
 impl<'a> Requests<'a> {
@@ -129,7 +129,7 @@ impl<'a> Requests<'a> {
         let ends = timeouts
             .connection_lifetime
             .map(|lifetime| began + lifetime);
-        deadline.arm(sooner(began + timeouts.head, ends));
+        deadline.arm(sooner(began + timeouts.head, ends).min(began + LOOK));
         let mut outbox = Outbox::default();
         write_control_opening(&edge.settings.limits.head, outbox.space());
         Self {
@@ -149,7 +149,7 @@ impl<'a> Requests<'a> {
             next: 0,
             began,
             ends,
-            resets: (began, 0),
+            budget: Budget::new(began),
         }
     }
 
@@ -198,6 +198,9 @@ impl<'a> Requests<'a> {
     }
 
     fn late(&mut self) -> Poll<CloseReason> {
+        if let Some(reason) = self.look_for_floods() {
+            return Poll::Ready(reason);
+        }
         let (now, busy) = (self.edge.clock.tick(), self.activity.open() > 0);
         match self.leaving {
             Some(Leaving::Warned(reason, until)) => {
@@ -226,8 +229,21 @@ impl<'a> Requests<'a> {
         if now >= due {
             self.leave(CloseReason::Idle);
         } else {
-            self.deadline.arm(sooner(due, self.ends));
+            self.wait(now, due);
         }
+    }
+
+    /// Until it is due, or time to look for a flood again.
+    fn wait(&mut self, now: Tick, due: Tick) {
+        self.deadline.arm(sooner(due, self.ends).min(now + LOOK));
+    }
+
+    /// The end of a client that sends too much of what carries no request.
+    fn look_for_floods(&mut self) -> Option<CloseReason> {
+        let malformed = self.activity.malformed.load(Ordering::Relaxed);
+        let seen = Seen::new(&self.connection.stats().frame_rx, malformed);
+        let allowed = self.budget.allows(seen, self.edge.clock.tick());
+        (!allowed).then(|| self.fault(Fault::Connection(Code::ExcessiveLoad)))
     }
 
     /// Ends the connection for what the client did.
@@ -302,7 +318,9 @@ impl<'a> Requests<'a> {
         self.count();
         let open = OpenStream::begin(self.edge, &self.activity);
         let limits = &self.edge.settings.limits.head;
-        let stream = Stream::new(self.connection, (send, recv), limits);
+        let mut stream = Stream::new(self.connection, (send, recv), limits);
+        let settings = self.control.settings();
+        stream.head_max = settings.and_then(|settings| settings.max_field_section);
         tokio::spawn(serve_stream(open, Arc::clone(&self.info), stream));
     }
 
@@ -321,16 +339,7 @@ impl<'a> Requests<'a> {
             self.info = Arc::new(self.info.moved(peer, trust));
         }
         if self.served.is_multiple_of(LOOK_EVERY) {
-            let now = self.edge.clock.tick();
-            let seen = self.connection.stats().frame_rx;
-            let resets = seen.reset_stream + seen.stop_sending;
-            let (since, before) = self.resets;
-            if resets - before > RESETS_MAX {
-                self.connection.close(code(Code::ExcessiveLoad), b"");
-                self.over = Some(CloseReason::Flood);
-            } else if now >= since + WINDOW {
-                self.resets = (now, resets);
-            }
+            self.over = self.over.or_else(|| self.look_for_floods());
         }
     }
 
@@ -343,9 +352,8 @@ impl<'a> Requests<'a> {
             self.leave(CloseReason::RequestLimit);
         } else if self.served == 1 {
             // From here on the idle time counts, not the head's.
-            let idle = self.edge.settings.timeouts.idle;
-            let due = self.edge.clock.tick() + idle;
-            self.deadline.arm(sooner(due, self.ends));
+            let now = self.edge.clock.tick();
+            self.wait(now, now + self.edge.settings.timeouts.idle);
         }
     }
 }

@@ -38,6 +38,8 @@ pub struct Stream {
     trailers: Option<http::HeaderMap>,
     left: Option<u64>,
     ending: Ending,
+    /// Largest head of an answer that the client takes, if it said so.
+    pub head_max: Option<u32>,
 }
 
 impl Stream {
@@ -55,6 +57,7 @@ impl Stream {
             trailers: None,
             left: None,
             ending: Ending::Open,
+            head_max: None,
         }
     }
 

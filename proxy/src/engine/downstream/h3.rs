@@ -73,6 +73,8 @@ pub struct Stream {
     /// The request broke a rule: no answer goes out.
     fault: Option<Code>,
     stopped: Option<Stopped>,
+    /// Largest head of an answer that the client takes, if it said so.
+    pub head_max: Option<u64>,
 }
 
 impl Stream {
@@ -98,6 +100,7 @@ impl Stream {
             ending: Ending::Open,
             fault: None,
             stopped: None,
+            head_max: None,
         }
     }
 
@@ -197,6 +200,11 @@ impl Stream {
                 BodyError::Gone
             }
         }
+    }
+
+    /// The request broke a rule of messages: it gets no answer.
+    pub fn is_malformed(&self) -> bool {
+        self.fault.is_some()
     }
 
     /// True when the request was read to its end.

@@ -107,6 +107,11 @@ impl Held {
         self.inner().leaving.is_some()
     }
 
+    /// Largest head of an answer that the client takes, if it said so.
+    pub fn head_max(&self) -> Option<u32> {
+        self.inner().guard.follower().header_list()
+    }
+
     /// True when the client has sent too many frames of nothing.
     pub fn flooded(&self) -> bool {
         self.inner().flooded

@@ -84,6 +84,16 @@ impl Downstream<'_> {
         }
     }
 
+    /// Largest head of an answer that the client takes, counted as
+    /// [`meridian_wire::section_size`] does; `None`: it did not say.
+    pub fn head_max(&self) -> Option<u64> {
+        match self {
+            Self::H1(_) => None,
+            Self::H2(stream) => stream.head_max.map(u64::from),
+            Self::H3(stream) => stream.head_max,
+        }
+    }
+
     /// Appends the head of the answer.
     pub fn respond(&mut self, head: &ResponseHead, plan: &ResponsePlan<'_>) {
         match self {

@@ -45,6 +45,9 @@ pub(super) async fn serve_stream(open: OpenStream, info: Arc<ConnectionInfo>, mu
         exchange::run(place, &mut down, (&mut scratch, &mut deadline), arrival).await;
     }
     scratch.give();
+    if stream.is_malformed() {
+        open.activity.malformed.fetch_add(1, Ordering::Relaxed);
+    }
     settle(edge, &mut stream, &mut deadline).await;
     if open.activity.leaving.load(Ordering::Acquire) {
         arrive(edge, &mut stream, &mut deadline).await;
