@@ -44,6 +44,65 @@ fn every_example_is_good_and_says_what_it_shows() {
 }
 
 #[test]
+fn the_gke_example_is_good_and_drains_within_its_grace_period() {
+    let folder = tempfile::tempdir().unwrap();
+    copy(&repository().join("deploy/gke"), folder.path());
+    copy(
+        &repository().join("conf/policies"),
+        &folder.path().join("policies"),
+    );
+    let (around, at) = (Around::new(), |name: &str| folder.path().join(name));
+    for (folder, file, from) in [("tls", "tls.crt", "tls.pem"), ("tls", "tls.key", "tls.key")] {
+        std::fs::create_dir_all(at(folder)).unwrap();
+        std::fs::copy(around.path(from), at(folder).join(file)).unwrap();
+    }
+    std::fs::create_dir(at("tickets")).unwrap();
+    std::fs::write(at("tickets/1"), "5a".repeat(32)).unwrap();
+    let file = at("meridian.yaml").display().to_string();
+    let checked = run(&["check", "--json", "--config", &file]);
+    assert_eq!(checked.code, Some(0), "{}{}", checked.out, checked.err);
+
+    let settings = std::fs::read_to_string(&file).unwrap();
+    let pods = std::fs::read_to_string(at("edge.yaml")).unwrap();
+    let number = |text: &str, key: &str| -> u32 {
+        let (_, value) = text.split_once(&format!("\n{key}: ")).unwrap();
+        let digits = value.split(|c: char| !c.is_ascii_digit()).next();
+        digits.unwrap().parse().unwrap()
+    };
+    let (delay, drain) = (
+        number(&settings, "  drain_delay"),
+        number(&settings, "  drain"),
+    );
+    let grace = number(&pods, "      terminationGracePeriodSeconds");
+    assert!(grace > delay + drain, "{grace} {delay} {drain}");
+    let period = number(&pods, "            periodSeconds");
+    let noticed = period * number(&pods, "            failureThreshold");
+    assert!(delay > noticed, "{delay} {noticed}");
+}
+
+#[test]
+fn the_tls_example_shows_every_key_of_tls() {
+    let manual = std::fs::read_to_string(repository().join("docs/configuration.md")).unwrap();
+    let (_, after) = manual.split_once("### `listeners[].tls`").unwrap();
+    let (table, _) = after.split_once("\n### ").unwrap();
+    let file = repository().join("conf/examples/tls/meridian.yaml");
+    let example = std::fs::read_to_string(file).unwrap();
+    let mut seen = 0;
+    for row in table.lines().filter(|line| line.starts_with("| `")) {
+        let first = row.split('|').nth(1).unwrap();
+        for key in first.split('`').skip(1).step_by(2) {
+            let key = key.rsplit('.').next().unwrap();
+            assert!(
+                example.contains(&format!("{key}: ")) || example.contains(&format!("{key}:\n")),
+                "{key}"
+            );
+            seen += 1;
+        }
+    }
+    assert!(seen >= 9, "{seen}");
+}
+
+#[test]
 fn an_example_without_its_environment_is_not_good() {
     let file = repository().join("conf/examples/minimal/meridian.yaml");
     let checked = ran(meridian()

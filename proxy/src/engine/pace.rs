@@ -31,7 +31,7 @@ pub enum Late {
     UpstreamWrite,
     /// No answer began in time.
     FirstByte,
-    /// The client stopped reading the answer.
+    /// The client stopped reading the answer, or read it below the least rate.
     ClientWrite,
     /// The answer paused for longer than the route allows.
     Idle,
@@ -44,7 +44,8 @@ pub enum Late {
 pub struct Bounds {
     /// No rate is asked of a body for this long.
     pub body_grace: Duration,
-    /// Bytes per second after that; 0: no rate is asked for.
+    /// Bytes per second after that, and of an answer once the client has made
+    /// the edge wait for `stall` in all; 0: no rate is asked for.
     pub body_rate: u64,
     /// From the end of the request to the head of the answer.
     pub first_byte: Duration,
@@ -82,6 +83,12 @@ pub struct Pace {
     upload_paused: Duration,
     /// When the client last sent something of its body, or was asked again.
     heard: Tick,
+    /// When it was last said what it waits for.
+    seen: Tick,
+    /// How long the client has made the edge wait with its answer, until then,
+    /// and the bytes that it took meanwhile.
+    held: Duration,
+    taken: u64,
 }
 
 impl Pace {
@@ -96,6 +103,9 @@ impl Pace {
             uploaded: 0,
             upload_paused: Duration::ZERO,
             heard: now,
+            seen: now,
+            held: Duration::ZERO,
+            taken: 0,
         }
     }
 
@@ -114,13 +124,19 @@ impl Pace {
         if uploaded != self.uploaded {
             self.heard = now;
         }
+        if self.wait == Wait::ClientWrite {
+            self.held += now.saturating_sub(self.seen);
+            self.taken += moved - self.moved;
+        }
         if moved != self.moved || wait != self.wait {
             self.progress = now;
         }
         (self.moved, self.wait, self.uploaded) = (moved, wait, uploaded);
+        self.seen = now;
         let own = match wait {
             Wait::Client => self.slow_at(),
-            Wait::UpstreamWrite | Wait::ClientWrite => Some(self.progress + self.bounds.stall),
+            Wait::UpstreamWrite => Some(self.progress + self.bounds.stall),
+            Wait::ClientWrite => Some(self.untaken_at()),
             Wait::FirstByte => Some(self.progress + self.bounds.first_byte),
             Wait::Answer => self.bounds.idle.map(|idle| self.progress + idle),
         };
@@ -143,7 +159,7 @@ impl Pace {
         let (due, late) = match self.wait {
             Wait::Client => (self.slow_at()?, Late::BodyRate),
             Wait::UpstreamWrite => (self.progress + self.bounds.stall, Late::UpstreamWrite),
-            Wait::ClientWrite => (self.progress + self.bounds.stall, Late::ClientWrite),
+            Wait::ClientWrite => (self.untaken_at(), Late::ClientWrite),
             Wait::FirstByte => (self.progress + self.bounds.first_byte, Late::FirstByte),
             Wait::Answer => (self.progress + self.bounds.idle?, Late::Idle),
         };
@@ -161,6 +177,21 @@ impl Pace {
         let patience = self.bounds.body_grace + self.upload_paused + Duration::from_millis(earned);
         let silence = self.bounds.stall.max(self.bounds.body_grace);
         Some((self.began + patience).min(self.heard + silence))
+    }
+
+    /// When the client has taken nothing for too long, or too little in all the
+    /// time that the edge has waited for it: a byte now and then does not keep
+    /// an answer.
+    fn untaken_at(&self) -> Tick {
+        let stalled = self.progress + self.bounds.stall;
+        let earned = self.taken.saturating_mul(1_000);
+        match earned.checked_div(self.bounds.body_rate) {
+            None => stalled,
+            Some(earned) => {
+                let patience = self.bounds.stall + Duration::from_millis(earned);
+                stalled.min(self.seen + patience.saturating_sub(self.held))
+            }
+        }
     }
 }
 
@@ -194,6 +225,52 @@ mod tests {
         );
         assert_eq!(pace.late(Tick(12 * SECOND - 1)), None);
         assert_eq!(pace.late(Tick(12 * SECOND)), Some(Late::BodyRate));
+    }
+
+    #[test]
+    fn a_client_that_takes_a_byte_now_and_then_is_late_all_the_same() {
+        let mut pace = Pace::new(bounds(), Tick(0));
+        let mut due = None;
+        for second in (0..=50).step_by(10) {
+            assert_eq!(pace.late(Tick(second * SECOND)), None);
+            due = pace.waits(Wait::ClientWrite, second / 10, 0, Tick(second * SECOND));
+        }
+        // 60 s, and 4 ms for five bytes.
+        assert_eq!(due, Some(Tick(60 * SECOND + 4_000_000)));
+        assert_eq!(pace.late(Tick(60 * SECOND)), None);
+        assert_eq!(pace.late(Tick(61 * SECOND)), Some(Late::ClientWrite));
+    }
+
+    #[test]
+    fn a_client_that_takes_enough_or_waits_for_the_backend_is_never_late() {
+        let mut pace = Pace::new(bounds(), Tick(0));
+        for second in 0..1_000 {
+            let now = Tick(second * SECOND);
+            assert_eq!(pace.late(now), None, "{second}");
+            pace.waits(Wait::ClientWrite, second * 1_024, 0, now);
+        }
+        let mut pace = Pace::new(bounds(), Tick(0));
+        for second in 0..1_000 {
+            // A byte each time, and the backend is what is waited for.
+            pace.waits(Wait::ClientWrite, second, 0, Tick(second * SECOND));
+            let now = Tick(second * SECOND + SECOND / 100);
+            assert_eq!(pace.late(now), None, "{second}");
+            pace.waits(Wait::Answer, second, 0, now);
+        }
+    }
+
+    #[test]
+    fn without_a_rate_any_progress_keeps_an_answer() {
+        let bounds = Bounds {
+            body_rate: 0,
+            ..bounds()
+        };
+        let mut pace = Pace::new(bounds, Tick(0));
+        for minute in 0..100 {
+            let now = Tick(minute * 50 * SECOND);
+            assert_eq!(pace.late(now), None);
+            pace.waits(Wait::ClientWrite, minute, 0, now);
+        }
     }
 
     #[test]
@@ -258,11 +335,11 @@ mod tests {
         let mut pace = Pace::new(bounds(), Tick(0));
         pace.waits(Wait::ClientWrite, 1, 0, Tick(0));
         assert_eq!(
-            pace.waits(Wait::ClientWrite, 2, 0, Tick(SECOND)),
+            pace.waits(Wait::ClientWrite, 1_025, 0, Tick(SECOND)),
             Some(Tick(61 * SECOND))
         );
         assert_eq!(
-            pace.waits(Wait::ClientWrite, 2, 0, Tick(2 * SECOND)),
+            pace.waits(Wait::ClientWrite, 1_025, 0, Tick(2 * SECOND)),
             Some(Tick(61 * SECOND))
         );
     }

@@ -415,6 +415,45 @@ fn a_client_that_takes_nothing_of_its_answer_is_cut_off() {
 }
 
 #[test]
+fn an_answer_that_is_taken_below_the_least_rate_is_cut_off_and_without_a_rate_it_is_not() {
+    let upstream = Upstream::start(|call| {
+        call.request();
+        call.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+            .unwrap();
+        let piece = vec![b'x'; 64 * 1024];
+        while call.send(&piece).is_ok() {}
+    });
+    for (rate, cut) in [("0", false), ("1GiB", true)] {
+        let edge = short(&upstream, &format!("idle: 1s, body_rate: {rate}"));
+        let mut client = Frames::open(&edge);
+        client.get(1, "/");
+        let start = Instant::now();
+        let mut got = 0;
+        // Always some of it, with pauses shorter than any silence that is too long.
+        let reset = loop {
+            let frame = client.next().unwrap();
+            if frame.kind == frames::RST_STREAM {
+                break true;
+            }
+            if frame.kind == frames::DATA {
+                got += frame.payload.len();
+            }
+            if start.elapsed() > Duration::from_secs(3) && !cut {
+                break false;
+            }
+            assert!(start.elapsed() < 2 * SOON, "{rate}");
+            if frame.kind == frames::DATA {
+                std::thread::park_timeout(Duration::from_millis(100));
+                let more = u32::try_from(frame.payload.len()).unwrap().to_be_bytes();
+                client.frame(frames::WINDOW_UPDATE, 0, 1, &more);
+                client.frame(frames::WINDOW_UPDATE, 0, 0, &more);
+            }
+        };
+        assert_eq!(reset, cut, "{rate}: {got}");
+    }
+}
+
+#[test]
 fn a_backend_that_takes_nothing_of_the_request_is_504() {
     let upstream = Upstream::start(|call| {
         call.head();

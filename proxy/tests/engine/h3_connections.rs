@@ -313,7 +313,7 @@ fn clients_prove_their_address_when_many_handshakes_are_in_progress() {
 }
 
 /// The first datagram of a client, and the first one of the edge's answer.
-fn first_datagrams(edge: &TestEdge) -> (Vec<u8>, Vec<u8>) {
+pub(crate) fn first_datagrams(edge: &TestEdge) -> (Vec<u8>, Vec<u8>) {
     let wire = UdpSocket::bind("127.0.0.1:0").unwrap();
     wire.set_read_timeout(Some(PATIENCE)).unwrap();
     let here = wire.local_addr().unwrap();

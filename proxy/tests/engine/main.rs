@@ -23,6 +23,7 @@ mod pool;
 mod residency;
 mod sessions;
 mod slow;
+mod slow_drips;
 mod smuggling;
 mod streaming;
 mod tls;

@@ -13,8 +13,8 @@ pub(crate) mod websocket;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -316,7 +316,7 @@ impl Setup {
             edge,
             plain,
             tls,
-            has_ended,
+            has_ended: Mutex::new(has_ended),
             dir,
             _watcher: watcher,
         }
@@ -365,7 +365,7 @@ pub(crate) struct TestEdge {
     pub(crate) edge: Arc<Edge>,
     pub(crate) plain: SocketAddr,
     pub(crate) tls: SocketAddr,
-    has_ended: Receiver<Instant>,
+    has_ended: Mutex<Receiver<Instant>>,
     dir: TempDir,
     _watcher: Option<reload::Watcher>,
 }
@@ -428,6 +428,8 @@ impl TestEdge {
     /// Waits until `run` has returned; says when it did.
     pub(crate) fn until_ended(&self) -> Instant {
         self.has_ended
+            .lock()
+            .unwrap()
             .recv_timeout(PATIENCE)
             .expect("run() did not return")
     }
