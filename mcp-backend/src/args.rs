@@ -10,6 +10,7 @@ use crate::{
     latency::{DELAY_MAX, LatencyError, LatencyMatrix},
     options::Options,
     region::Region,
+    tls::TlsFiles,
 };
 
 /// Arguments of `meridian-backend`, also flattened into `meridian backend`.
@@ -48,6 +49,20 @@ pub struct BackendArgs {
     /// Open /fault and /v3/log: for tests and drills, never for strangers
     #[arg(long)]
     pub faults: bool,
+    /// Serve over TLS: PEM file of the certificate chain, leaf first
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "tls_key",
+        conflicts_with = "stdio"
+    )]
+    pub tls_cert: Option<PathBuf>,
+    /// PEM file of its private key
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Demand a certificate of clients: PEM file of the authorities that vouch for them
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub client_ca: Option<PathBuf>,
     /// Speak MCP over stdin and stdout instead of HTTP
     #[arg(long, conflicts_with_all = ["listen", "exit_with_stdin"])]
     pub stdio: bool,
@@ -93,7 +108,16 @@ impl BackendArgs {
             store: self.store.clone(),
             log: self.log.clone(),
             faults: self.faults,
+            tls: self.tls(),
             ..Options::new(self.region.clone())
+        })
+    }
+
+    fn tls(&self) -> Option<TlsFiles> {
+        Some(TlsFiles {
+            cert: self.tls_cert.clone()?,
+            key: self.tls_key.clone()?,
+            client_ca: self.client_ca.clone(),
         })
     }
 }
@@ -165,6 +189,8 @@ mod tests {
             ("--region a --delay 18446744073709551615", "at most 60000"),
             ("--region a --capacity 0", "--capacity"),
             ("--region a --listen nonsense", "--listen"),
+            ("--region a --tls-cert c.pem", "--tls-key"),
+            ("--region a --client-ca ca.pem", "--tls-cert"),
         ] {
             let error = options(args).unwrap_err();
             assert!(error.contains(reason), "{args}: {error}");

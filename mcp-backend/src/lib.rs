@@ -81,6 +81,7 @@ mod server;
 mod sessions;
 mod store;
 mod streams;
+mod tls;
 mod tools;
 mod ws;
 
@@ -93,4 +94,5 @@ pub use region::{BadRegion, Region};
 pub use run::run;
 pub use server::{IDLE, ServeError, serve};
 pub use store::{Record, StoreError};
+pub use tls::{TlsError, TlsFiles};
 pub use tools::{META_DATA_CLASS, META_SAFE_TO_RETRY, ToolTrait, tool_table};

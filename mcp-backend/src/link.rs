@@ -1,4 +1,4 @@
-//! One TCP connection as its exchanges see it. Promises that a connection that
+//! One connection as its exchanges see it. Promises that a connection that
 //! was cut ends with a reset, not with a clean close.
 
 use std::{
@@ -16,6 +16,7 @@ use tokio::{
     net::TcpStream,
     sync::OwnedSemaphorePermit,
 };
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 /// State that a connection and its exchanges share.
@@ -59,16 +60,25 @@ impl Link {
     }
 }
 
-/// A TCP stream that is reset, not closed, when its link was cut.
+/// What carries a connection.
+#[derive(Debug)]
+pub(crate) enum Carrier {
+    /// TCP as it is.
+    Plain(TcpStream),
+    /// TLS, its handshake done.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// A stream that is reset, not closed, when its link was cut.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    stream: TcpStream,
+    stream: Carrier,
     link: Arc<Link>,
 }
 
 impl Socket {
     /// Binds `stream` to its link.
-    pub(crate) fn new(stream: TcpStream, link: Arc<Link>) -> Self {
+    pub(crate) fn new(stream: Carrier, link: Arc<Link>) -> Self {
         Self { stream, link }
     }
 }
@@ -77,7 +87,10 @@ impl Drop for Socket {
     fn drop(&mut self) {
         if self.link.cut.is_cancelled() {
             // Failing means that the peer has already gone.
-            let _ = self.stream.set_zero_linger();
+            let _ = match &self.stream {
+                Carrier::Plain(stream) => stream.set_zero_linger(),
+                Carrier::Tls(stream) => stream.get_ref().0.set_zero_linger(),
+            };
         }
     }
 }
@@ -88,7 +101,10 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        match &mut self.stream {
+            Carrier::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Carrier::Tls(stream) => Pin::new(stream.as_mut()).poll_read(cx, buf),
+        }
     }
 }
 
@@ -98,15 +114,24 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        match &mut self.stream {
+            Carrier::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Carrier::Tls(stream) => Pin::new(stream.as_mut()).poll_write(cx, buf),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        match &mut self.stream {
+            Carrier::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Carrier::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(cx),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        match &mut self.stream {
+            Carrier::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Carrier::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
+        }
     }
 
     fn poll_write_vectored(
@@ -114,10 +139,16 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        match &mut self.stream {
+            Carrier::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Carrier::Tls(stream) => Pin::new(stream.as_mut()).poll_write_vectored(cx, bufs),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        match &self.stream {
+            Carrier::Plain(stream) => stream.is_write_vectored(),
+            Carrier::Tls(stream) => stream.is_write_vectored(),
+        }
     }
 }

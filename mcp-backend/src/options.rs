@@ -3,7 +3,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::region::Region;
+use crate::{region::Region, tls::TlsFiles};
 
 /// Options of one backend; see [`Options::new`] for the defaults.
 #[derive(Clone, Debug)]
@@ -33,6 +33,8 @@ pub struct Options {
     pub log: Option<PathBuf>,
     /// Opens `/fault` and `/v3/log`. Never where strangers can reach them.
     pub faults: bool,
+    /// Serves over TLS alone. `None`: in plain text.
+    pub tls: Option<TlsFiles>,
 }
 
 impl Options {
@@ -50,6 +52,7 @@ impl Options {
             store: None,
             log: None,
             faults: false,
+            tls: None,
         }
     }
 }

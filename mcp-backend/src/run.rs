@@ -86,7 +86,12 @@ async fn http(args: &BackendArgs, options: Options) -> Result<(), RunError> {
         watch_stdin(stop.clone())?;
     }
     let region = options.region.to_string();
-    let ready = json!({ "listening": format!("http://{address}"), "region": region });
+    let scheme = if options.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    let ready = json!({ "listening": format!("{scheme}://{address}"), "region": region });
     let mut out = io::stdout().lock();
     writeln!(out, "{ready}")?;
     out.flush()?;

@@ -15,18 +15,22 @@ use tokio::{
     sync::Semaphore,
     time::timeout,
 };
+use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     backend::Backend,
-    link::{Link, Socket},
+    link::{Carrier, Link, Socket},
     options::Options,
     store::StoreError,
+    tls::{TlsError, acceptor},
 };
 
 /// How long a connection may wait for a request's head, keep-alive included:
 /// longer than the 60 s that an edge keeps an idle connection.
 pub const IDLE: Duration = Duration::from_secs(90);
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Streams at a time on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 256;
 /// Fields and bytes of a head: more than an edge lets through (100, 64 KiB),
@@ -48,6 +52,9 @@ pub enum ServeError {
     /// The record store did not open.
     #[error("record store: {0}")]
     Store(#[from] StoreError),
+    /// A certificate, key or authority cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// Serves on `listener` until `shutdown` ends, then drains: stops accepting,
@@ -59,6 +66,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let drain = options.drain;
+    let tls = options.tls.as_ref().map(acceptor).transpose()?;
     let places = Arc::new(Semaphore::new(options.connections_max));
     let backend = Arc::new(Backend::new(options)?);
     let connections = TaskTracker::new();
@@ -72,8 +80,14 @@ pub async fn serve(
             };
             match accepted {
                 Ok((stream, link)) => {
-                    let served = connection(Arc::clone(&backend), stream, link);
+                    let (backend, tls) = (Arc::clone(&backend), tls.clone());
                     let ended = ended.clone();
+                    let served = async move {
+                        // A peer that is not believed, or no TLS, needs no answer.
+                        if let Some(stream) = secured(stream, tls).await {
+                            connection(backend, stream, link).await;
+                        }
+                    };
                     connections.spawn(async move {
                         tokio::select! { () = ended.cancelled() => {}, () = served => {} }
                     });
@@ -110,10 +124,19 @@ async fn accept(
     Ok((stream, Arc::new(Link::new(place))))
 }
 
-/// Serves one connection to its end.
-async fn connection(backend: Arc<Backend>, stream: TcpStream, link: Arc<Link>) {
+/// The stream after its handshake, if it is to have one.
+async fn secured(stream: TcpStream, tls: Option<TlsAcceptor>) -> Option<Carrier> {
     // Only costs latency where it fails.
     let _ = stream.set_nodelay(true);
+    let Some(tls) = tls else {
+        return Some(Carrier::Plain(stream));
+    };
+    let stream = timeout(HANDSHAKE, tls.accept(stream)).await.ok()?.ok()?;
+    Some(Carrier::Tls(Box::new(stream)))
+}
+
+/// Serves one connection to its end.
+async fn connection(backend: Arc<Backend>, stream: Carrier, link: Arc<Link>) {
     let socket = TokioIo::new(Socket::new(stream, Arc::clone(&link)));
     let service = service_fn(|request| {
         let (backend, link) = (Arc::clone(&backend), Arc::clone(&link));

@@ -109,6 +109,7 @@ fn families(raw: RawSet, ctx: &mut CompileContext<'_>) -> Snapshot {
     let regions = regions::compile(
         regions::RawRegions {
             regions: raw.regions,
+            upstream_tls: raw.upstream_tls,
             plaintext_upstreams: raw.plaintext_upstreams,
             latency_matrix: raw.latency_matrix,
             scoring: raw.scoring,

@@ -53,7 +53,8 @@ pub use crate::limits::LimitState;
 pub use crate::mcp::{McpPolicy, OriginRule};
 pub use crate::outliers::*;
 pub use crate::receipts::*;
-pub use crate::regions::{Endpoint, Region, Scheme, Transport};
+pub use crate::regions::{Endpoint, EndpointTls, Region, Scheme, Transport};
+pub use crate::regions::{UpstreamIdentity, UpstreamTls, UpstreamTlsVersion};
 pub use crate::reject::RejectReason;
 pub use crate::residency::{
     ClassSource, Classified, DataClass, Obligation, Obligations, RegionSet,

@@ -37,6 +37,8 @@ pub enum RejectReason {
     NoHealthyRegion,
     /// The endpoint could not be reached.
     UpstreamRefused,
+    /// The endpoint is not who it has to be, or does not speak TLS.
+    UpstreamTls,
     /// The endpoint broke its answer off or answered nonsense.
     UpstreamBroken,
     /// The endpoint did not answer in time.
@@ -53,7 +55,7 @@ pub enum RejectReason {
 
 impl RejectReason {
     /// Every reason.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Malformed,
         Self::NoRoute,
         Self::Misdirected,
@@ -69,6 +71,7 @@ impl RejectReason {
         Self::AuditUnavailable,
         Self::NoHealthyRegion,
         Self::UpstreamRefused,
+        Self::UpstreamTls,
         Self::UpstreamBroken,
         Self::UpstreamTimeout,
         Self::Overloaded,
@@ -91,7 +94,7 @@ impl RejectReason {
             Self::RateLimited | Self::Banned => 429,
             Self::Residency => 451,
             Self::Internal => 500,
-            Self::UpstreamRefused | Self::UpstreamBroken => 502,
+            Self::UpstreamRefused | Self::UpstreamTls | Self::UpstreamBroken => 502,
             Self::AuditUnavailable | Self::NoHealthyRegion | Self::Overloaded | Self::Draining => {
                 503
             }
@@ -117,6 +120,7 @@ impl RejectReason {
             Self::AuditUnavailable => "audit-unavailable",
             Self::NoHealthyRegion => "no-healthy-region",
             Self::UpstreamRefused => "upstream-refused",
+            Self::UpstreamTls => "upstream-tls",
             Self::UpstreamBroken => "upstream-broken",
             Self::UpstreamTimeout => "upstream-timeout",
             Self::Overloaded => "overloaded",
@@ -144,6 +148,7 @@ impl RejectReason {
             Self::AuditUnavailable => "What must be audited cannot be recorded",
             Self::NoHealthyRegion => "No permitted region is able to serve",
             Self::UpstreamRefused => "The backend cannot be reached",
+            Self::UpstreamTls => "The backend cannot be trusted",
             Self::UpstreamBroken => "The backend's answer is broken",
             Self::UpstreamTimeout => "The backend did not answer in time",
             Self::Overloaded => "The edge is full",

@@ -10,7 +10,7 @@ use crate::identity::Authentication;
 use crate::limits::LimitPolicy;
 use crate::mcp::McpPolicy;
 use crate::outliers::{CompiledOutliers, HealthCheck};
-use crate::regions::{CompiledRegions, Endpoint, Region, Toll, VersionIndex, Way};
+use crate::regions::{CompiledRegions, Endpoint, Region, Toll, UpstreamTls, VersionIndex, Way};
 use crate::residency::{CompiledClassify, CompiledResidency, Jurisdiction};
 use crate::retry::RetryPolicy;
 use crate::routes::RouteTable;
@@ -109,6 +109,11 @@ impl Snapshot {
     /// If the index is another snapshot's.
     pub fn way(&self, index: EndpointIndex) -> Way {
         self.regions.way(self.endpoint(index))
+    }
+
+    /// All different settings of TLS toward endpoints; at most 64.
+    pub fn upstream_tls(&self) -> &[UpstreamTls] {
+        &self.regions.tls
     }
 
     /// Every route, by index, in the order of the file.

@@ -19,6 +19,7 @@ use meridian_policies::{Snapshot, State, Tick, View};
 use meridian_waf::Ruleset;
 
 use crate::reload::ReloadLog;
+use crate::server::tls::{CertificateStatus, Upstreams};
 use crate::server::{Connections, Tls};
 use crate::settings::Settings;
 use crate::telemetry::Telemetry;
@@ -66,6 +67,8 @@ pub struct Generation {
     /// Request inspection; shared with the generations before that have the
     /// same rules.
     pub waf: Arc<Ruleset>,
+    /// TLS toward endpoints.
+    pub upstreams: Upstreams,
     /// When it became live, milliseconds since 1970.
     pub loaded_unix_ms: u64,
 }
@@ -135,5 +138,17 @@ impl Edge {
     /// The generation that a request beginning now sees to its end.
     pub fn generation(&self) -> Arc<Generation> {
         self.live.load_full()
+    }
+
+    /// How all certificates that the edge shows stand, to clients and to
+    /// endpoints, each file once.
+    pub fn certificates(&self) -> Vec<CertificateStatus> {
+        let mut all = self.tls.certificates();
+        for status in self.generation().upstreams.certificates() {
+            if all.iter().all(|s| s.certificate != status.certificate) {
+                all.push(status);
+            }
+        }
+        all
     }
 }

@@ -39,6 +39,7 @@ macro_rules! raw_set {
 raw_set! {
     regions: regions::RawRegionList,
     plaintext_upstreams: regions::RawPlaintext,
+    upstream_tls: regions::RawUpstreamTls,
     latency_matrix: regions::RawLatencyMatrix,
     scoring: regions::RawScoring,
     traffic_policy: regions::RawTrafficPolicy,

@@ -95,6 +95,7 @@ fn server_error(outcome: AttemptOutcome) -> Option<u16> {
         AttemptOutcome::ServerError(status) => Some(status),
         AttemptOutcome::Success
         | AttemptOutcome::ConnectFailed
+        | AttemptOutcome::TlsFailed(_)
         | AttemptOutcome::Reset
         | AttemptOutcome::TimedOut
         | AttemptOutcome::ClientGone => None,

@@ -1,8 +1,7 @@
 //! An endpoint's address, read once.
 //!
 //! Promises: what is accepted can be dialled and written in a `Host` field as
-//! it is. Refuses user information, paths, queries and `https` (which is not
-//! built yet and must not be taken for plaintext).
+//! it is. Refuses user information, paths and queries.
 
 use super::compiled::Scheme;
 
@@ -15,22 +14,19 @@ pub(crate) struct Address {
     pub(crate) authority: String,
 }
 
-/// Reads `http://host[:port][/]`; the port is 80 where none is written.
+/// Reads `http://host[:port][/]`, or `https`; the port is 80 or 443 where none
+/// is written.
 ///
 /// # Errors
 /// What is wrong and what to do about it; neither quotes the address, which
 /// may have come out of a reference.
 pub(crate) fn parse(url: &str) -> Result<Address, (&'static str, &'static str)> {
-    const EXAMPLE: &str = "write it as `http://10.0.1.5:8443`";
-    if url.starts_with("https://") {
-        return Err((
-            "endpoints with `https` are not supported yet",
-            "use `http://` inside a private network or a mesh",
-        ));
-    }
-    let rest = url
-        .strip_prefix("http://")
-        .ok_or(("the address has no `http://`", EXAMPLE))?;
+    const EXAMPLE: &str = "write it as `http://10.0.1.5:8443` or `https://10.0.1.5:8443`";
+    let (scheme, rest) = match (url.strip_prefix("http://"), url.strip_prefix("https://")) {
+        (Some(rest), _) => (Scheme::Http, rest),
+        (None, Some(rest)) => (Scheme::Https, rest),
+        (None, None) => return Err(("the address has no `http://` or `https://`", EXAMPLE)),
+    };
     let authority = rest.strip_suffix('/').unwrap_or(rest);
     if authority.contains('@') {
         return Err(("the address carries user information", EXAMPLE));
@@ -41,7 +37,7 @@ pub(crate) fn parse(url: &str) -> Result<Address, (&'static str, &'static str)> 
     let (host, port) =
         split(authority).ok_or(("the address has no valid host and port", EXAMPLE))?;
     let port = match port {
-        None => 80,
+        None => scheme.port(),
         Some(digits) => number(digits).ok_or(("the port is not 1 to 65535", EXAMPLE))?,
     };
     let host = host.to_ascii_lowercase();
@@ -51,7 +47,7 @@ pub(crate) fn parse(url: &str) -> Result<Address, (&'static str, &'static str)> 
         format!("{host}:{port}")
     };
     Ok(Address {
-        scheme: Scheme::Http,
+        scheme,
         host,
         port,
         authority,
@@ -118,7 +114,8 @@ mod tests {
         for url in [
             "",
             "10.0.1.5:80",
-            "https://a:1",
+            "https://",
+            "https:a:1",
             "http://",
             "http://a:0",
             "http://a:65536",
@@ -140,12 +137,10 @@ mod tests {
     }
 
     #[test]
-    fn https_says_that_it_is_not_built_yet() {
-        assert!(
-            parse("https://10.0.1.5:8443")
-                .unwrap_err()
-                .0
-                .contains("not supported yet")
-        );
+    fn https_is_another_scheme_with_another_port() {
+        let found = parse("https://Backend.internal").unwrap();
+        assert_eq!((found.scheme, found.port), (Scheme::Https, 443));
+        assert_eq!(found.authority, "backend.internal:443");
+        assert_eq!(parse("http://a").unwrap().scheme, Scheme::Http);
     }
 }

@@ -3,6 +3,7 @@
 //! Promises: every fault is reported, each at the place where it stands; a
 //! topology comes out even then, so that later checks find their own faults.
 
+mod endpoints;
 mod preferences;
 mod versions;
 
@@ -10,19 +11,17 @@ use std::collections::HashSet;
 
 use meridian_geo::{Country, Point};
 
-use super::address;
 use super::compiled::{
-    CompiledRegions, ENDPOINTS_MAX, Endpoint, Exposed, HotRegion, REGIONS_MAX, Region, Role, Toll,
-    tag_of,
+    CompiledRegions, Endpoint, Exposed, HotRegion, REGIONS_MAX, Region, Role, Toll, tag_of,
 };
 use super::latency::LatencyMap;
 use super::plaintext::{self, Plaintext};
 use super::prices::EgressPrices;
 use super::raw::{
-    RawEndpoint, RawLatencyMatrix, RawLocation, RawRegion, RawRegionList, RawRegions, RawRole,
-    RawScoring,
+    RawLatencyMatrix, RawLocation, RawRegion, RawRegionList, RawRegions, RawRole, RawScoring,
 };
 use super::score::cost_score;
+use super::tls::{RawUpstreamTls, UpstreamTls};
 use crate::compile::CompileContext;
 use crate::residency::RegionSet;
 use crate::yaml::{Mark, Spanned};
@@ -36,12 +35,8 @@ const LATENCY_MAX_MS: f32 = 10_000.0;
 pub(crate) fn compile(raw: RawRegions, ctx: &mut CompileContext<'_>) -> CompiledRegions {
     let edge_id = ctx.place.region;
     let plaintext = plaintext::compile(raw.plaintext_upstreams, ctx);
-    let mut built = Build {
-        plaintext,
-        ctx,
-        regions: Vec::new(),
-        endpoints: Vec::new(),
-    };
+    let mut built = Build::new(plaintext, ctx);
+    let tls_at = built.upstream_tls(raw.upstream_tls);
     let shipped = RawScoring::default();
     let raw_scoring = raw
         .scoring
@@ -51,6 +46,7 @@ pub(crate) fn compile(raw: RawRegions, ctx: &mut CompileContext<'_>) -> Compiled
         raw.regions.map(|regions| regions.value).unwrap_or_default(),
         raw_scoring,
     );
+    built.idle_tls(tls_at);
     let listed = raw
         .latency_matrix
         .map_or_else(Vec::new, |matrix| built.matrix(&matrix.value));
@@ -67,6 +63,7 @@ pub(crate) fn compile(raw: RawRegions, ctx: &mut CompileContext<'_>) -> Compiled
         regions,
         endpoints,
         plaintext,
+        tls,
         ..
     } = built;
     let edge = position(&regions, edge_id);
@@ -95,6 +92,7 @@ pub(crate) fn compile(raw: RawRegions, ctx: &mut CompileContext<'_>) -> Compiled
         tags: tags(&endpoints),
         exposed: exposed(&regions),
         plaintext,
+        tls,
         latency,
         all: regions,
         endpoints,
@@ -146,9 +144,23 @@ struct Build<'a, 'b> {
     ctx: &'a mut CompileContext<'b>,
     regions: Vec<Region>,
     endpoints: Vec<Endpoint>,
+    /// `upstream_tls` as it is written.
+    all_tls: RawUpstreamTls,
+    tls: Vec<UpstreamTls>,
 }
 
-impl Build<'_, '_> {
+impl<'a, 'b> Build<'a, 'b> {
+    fn new(plaintext: Plaintext, ctx: &'a mut CompileContext<'b>) -> Self {
+        Self {
+            plaintext,
+            ctx,
+            regions: Vec::new(),
+            endpoints: Vec::new(),
+            all_tls: RawUpstreamTls::default(),
+            tls: Vec::new(),
+        }
+    }
+
     fn fault(&mut self, at: Mark, message: impl Into<String>, help: impl Into<String>) {
         self.ctx.error_help(at, message, help);
     }
@@ -200,9 +212,7 @@ impl Build<'_, '_> {
             RawRole::Active | RawRole::Standby => Role::Standby,
         };
         let start = self.endpoints.len();
-        for endpoint in raw.endpoints {
-            self.endpoint(&id, index, endpoint);
-        }
+        self.endpoints((&id, index), raw.tls, raw.endpoints);
         let sealed = self.seal(start);
         let (country, city, place) = raw
             .location
@@ -273,45 +283,6 @@ impl Build<'_, '_> {
             (None, None) => country.map(Country::centroid),
         };
         (country, raw.city, place)
-    }
-
-    fn endpoint(&mut self, region: &str, index: RegionIndex, raw: Spanned<RawEndpoint>) {
-        let at = raw.at;
-        if self.endpoints.len() >= ENDPOINTS_MAX {
-            return self.fault(
-                at,
-                "more than 4,096 endpoints",
-                "put a balancer in front of some",
-            );
-        }
-        let address = match address::parse(&raw.value.url) {
-            Ok(address) => address,
-            Err((message, help)) => return self.fault(at, message, help),
-        };
-        let id = format!(
-            "{region}/{}://{}",
-            address.scheme.as_str(),
-            address.authority
-        );
-        let tag = tag_of(&id);
-        if self.endpoints.iter().any(|other| other.tag == tag) {
-            return self.fault(
-                at,
-                "this endpoint is listed twice",
-                "list each address once a region",
-            );
-        }
-        self.endpoints.push(Endpoint {
-            id,
-            region: index,
-            scheme: address.scheme,
-            host: address.host,
-            port: address.port,
-            authority: address.authority,
-            version: raw.value.version,
-            routed: None,
-            tag,
-        });
     }
 
     fn matrix(&mut self, raw: &RawLatencyMatrix) -> Vec<(RegionIndex, RegionIndex, f32)> {

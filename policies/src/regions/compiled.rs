@@ -17,6 +17,7 @@ use super::latency::LatencyMap;
 use super::plaintext::{Plaintext, Way};
 use super::prices::EgressPrices;
 use super::score::Scoring;
+use super::tls::{EndpointTls, UpstreamTls};
 use super::versions::{VersionIndex, Versions};
 use crate::residency::{Permitted, RegionSet};
 use crate::{EndpointIndex, RegionIndex};
@@ -86,6 +87,8 @@ impl Region {
 pub enum Scheme {
     /// Plaintext HTTP/1.1.
     Http,
+    /// HTTP/1.1 over TLS.
+    Https,
 }
 
 impl Scheme {
@@ -93,6 +96,15 @@ impl Scheme {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    /// The port where none is written.
+    pub(super) fn port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
         }
     }
 }
@@ -122,6 +134,8 @@ pub struct Endpoint {
     pub port: u16,
     /// `host:port` as it stands in a `Host` field.
     pub authority: String,
+    /// How TLS is spoken with it; there for `https`, and only there.
+    pub tls: Option<EndpointTls>,
     /// Version it runs, if the file says so.
     pub version: Option<String>,
     /// The same, if requests are routed to it.
@@ -134,6 +148,7 @@ impl Endpoint {
     pub fn transport(&self) -> Transport {
         match self.scheme {
             Scheme::Http => Transport::Plain,
+            Scheme::Https => Transport::Tls,
         }
     }
 }
@@ -154,6 +169,8 @@ pub(crate) struct CompiledRegions {
     /// `None`: nothing is said of prices between regions.
     pub(crate) prices: Option<EgressPrices>,
     pub(crate) plaintext: Plaintext,
+    /// All different settings of TLS toward endpoints.
+    pub(crate) tls: Vec<UpstreamTls>,
     /// Regions that are spoken to in plain text only; `None`: there are none.
     pub(crate) exposed: Option<Box<Exposed>>,
     /// The same regions, as far as every request reads them.
@@ -251,6 +268,7 @@ impl CompiledRegions {
             "version_routing": self.versions.to_json(),
             "egress_prices": self.prices.as_ref().map(|prices| prices.to_json(&self.all)),
             "plaintext_upstreams": self.plaintext.to_json(),
+            "upstream_tls": self.tls,
             "latency_ms": self.latency_json(),
         })
     }
@@ -275,6 +293,9 @@ impl CompiledRegions {
                 "scheme": endpoint.scheme,
                 "authority": endpoint.authority,
                 "way": self.way(endpoint),
+                "tls": endpoint.tls.as_ref().map(|tls| json!({
+                    "settings": tls.settings, "server_name": tls.server_name,
+                })),
                 "version": endpoint.version,
             })).collect::<Vec<_>>(),
         })

@@ -15,6 +15,7 @@ mod raw;
 mod score;
 mod select;
 mod testers;
+mod tls;
 mod versions;
 
 pub(crate) use build::compile;
@@ -35,6 +36,8 @@ pub(crate) use raw::{
 pub use score::Terms;
 pub(crate) use select::{Again, choose_again};
 pub use select::{complete, select, select_all, terms};
+pub(crate) use tls::RawUpstreamTls;
+pub use tls::{EndpointTls, UpstreamIdentity, UpstreamTls, UpstreamTlsVersion};
 pub use versions::{VERSIONS_MAX, VersionIndex};
 
 #[cfg(test)]

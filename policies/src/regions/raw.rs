@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
+use super::tls::RawUpstreamTls;
 use crate::yaml::{Pairs, Span, Spanned};
 
 /// `regions`.
@@ -20,6 +21,7 @@ pub(crate) type RawLatencyMatrix = Pairs<String, Pairs<String, Spanned<f32>>>;
 #[derive(Default)]
 pub(crate) struct RawRegions {
     pub(crate) plaintext_upstreams: Option<Spanned<super::plaintext::RawPlaintext>>,
+    pub(crate) upstream_tls: Option<Spanned<RawUpstreamTls>>,
     pub(crate) regions: Option<Spanned<RawRegionList>>,
     pub(crate) latency_matrix: Option<Spanned<RawLatencyMatrix>>,
     pub(crate) scoring: Option<Spanned<RawScoring>>,
@@ -42,6 +44,7 @@ pub(crate) struct RawRegion {
     pub(crate) compliance: Vec<String>,
     #[serde(default)]
     pub(crate) endpoints: Vec<Spanned<RawEndpoint>>,
+    pub(crate) tls: Option<Spanned<RawUpstreamTls>>,
     #[serde(default)]
     pub(crate) prices: RawPrices,
 }
@@ -65,11 +68,12 @@ pub(crate) enum RawRole {
     Standby,
 }
 
-/// An address with the version it runs; written as an address alone, it has
-/// no version.
+/// An address with the version it runs and the name in its certificate;
+/// written as an address alone, it has neither.
 pub(crate) struct RawEndpoint {
     pub(crate) url: String,
     pub(crate) version: Option<String>,
+    pub(crate) server_name: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -77,6 +81,7 @@ pub(crate) struct RawEndpoint {
 struct LongEndpoint {
     url: String,
     version: Option<String>,
+    server_name: Option<Spanned<String>>,
 }
 
 impl<'de> Deserialize<'de> for RawEndpoint {
@@ -91,20 +96,24 @@ impl<'de> Visitor<'de> for EndpointVisitor {
     type Value = RawEndpoint;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an address such as `http://10.0.1.5:8443`, or a mapping with `url`")
+        f.write_str("an address such as `https://10.0.1.5:8443`, or a mapping with `url`")
     }
 
     fn visit_str<E: Error>(self, url: &str) -> Result<RawEndpoint, E> {
         Ok(RawEndpoint {
             url: url.to_owned(),
             version: None,
+            server_name: None,
         })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawEndpoint, A::Error> {
-        let LongEndpoint { url, version } =
-            LongEndpoint::deserialize(MapAccessDeserializer::new(map))?;
-        Ok(RawEndpoint { url, version })
+        let long = LongEndpoint::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(RawEndpoint {
+            url: long.url,
+            version: long.version,
+            server_name: long.server_name,
+        })
     }
 }
 

@@ -233,7 +233,52 @@ const FAULTS: &[(&str, &str, &str)] = &[
     (
         "regions: [{ id: a, endpoints: ['https://x'] }]",
         "1:32",
-        "not supported yet",
+        "nothing says who vouches",
+    ),
+    (
+        "upstream_tls: { ca: a.pem }\nregions: [{ id: a, endpoints: ['https://a..b'] }]",
+        "2:32",
+        "no certificate can be for this name",
+    ),
+    (
+        "upstream_tls: { ca: a.pem, server_name: '' }\nregions: [{ id: a, endpoints: ['https://x'] }]",
+        "1:41",
+        "no certificate can be for this name",
+    ),
+    (
+        "upstream_tls: { ca: '-----BEGIN CERTIFICATE-----' }\nregions: [{ id: a, endpoints: ['https://x'] }]",
+        "1:21",
+        "without `file:`",
+    ),
+    (
+        "upstream_tls: { ca: a.pem, client: { cert: '', key: k } }\nregions: [{ id: a }]",
+        "1:36",
+        "no path",
+    ),
+    (
+        "upstream_tls: { ca: a.pem, client: on }\nregions: [{ id: a }]",
+        "1:36",
+        "`off`",
+    ),
+    (
+        "upstream_tls: { ca: a.pem, verify: off }\nregions: [{ id: a }]",
+        "1:28",
+        "verify",
+    ),
+    (
+        "upstream_tls: { ca: a.pem, min_version: 1.1 }\nregions: [{ id: a }]",
+        "1:41",
+        "1.2",
+    ),
+    (
+        "regions: [{ id: a, tls: { ca: a.pem }, endpoints: ['http://x'] }]",
+        "1:25",
+        "no effect",
+    ),
+    (
+        "regions: [{ id: a, endpoints: [{ url: 'http://x', server_name: y }] }]",
+        "1:64",
+        "no effect",
     ),
     (
         "regions: [{ id: a, endpoints: ['http://x', 'http://x:80'] }]",
@@ -349,6 +394,89 @@ fn every_fault_has_its_place_and_its_remedy() {
         let tells = |fault: &String| fault.contains("help: ") || fault.contains("expected ");
         assert!(faults.iter().all(tells), "{}", faults.join("\n"));
     }
+}
+
+#[test]
+fn settings_of_tls_are_the_regions_own_key_by_key_over_those_of_all() {
+    let snapshot = compile(
+        "
+upstream_tls: { ca: all.pem, client: { cert: e.pem, key: e.key }, server_name: Backend.Internal }
+regions:
+  - id: a
+    endpoints: ['https://10.0.0.1:8443', { url: 'https://10.0.0.2:8443', server_name: 10.0.0.2 }]
+  - id: b
+    tls: { ca: b.pem, min_version: 1.3 }
+    endpoints: ['https://10.0.0.1:8443', 'http://10.0.0.1:8443']
+  - { id: c, tls: { client: off }, endpoints: ['https://c'] }
+",
+    );
+    let identity = || {
+        Some(super::UpstreamIdentity {
+            cert: "e.pem".to_owned(),
+            key: "e.key".to_owned(),
+        })
+    };
+    let all: Vec<_> = snapshot
+        .upstream_tls()
+        .iter()
+        .map(|tls| (tls.ca.as_str(), tls.client.clone(), tls.min_version))
+        .collect();
+    let (old, new) = (
+        super::UpstreamTlsVersion::V12,
+        super::UpstreamTlsVersion::V13,
+    );
+    assert_eq!(
+        all,
+        [
+            ("all.pem", identity(), old),
+            ("b.pem", identity(), new),
+            ("all.pem", None, old),
+        ]
+    );
+    let ends: Vec<_> = snapshot
+        .endpoints()
+        .iter()
+        .map(|e| {
+            e.tls
+                .as_ref()
+                .map(|tls| (tls.settings, tls.server_name.as_str()))
+        })
+        .collect();
+    assert_eq!(
+        ends,
+        [
+            Some((0, "backend.internal")),
+            Some((0, "10.0.0.2")),
+            Some((1, "backend.internal")),
+            None,
+            Some((2, "backend.internal")),
+        ]
+    );
+    let tags: std::collections::BTreeSet<_> = snapshot
+        .endpoints()
+        .iter()
+        .map(super::endpoint_tag)
+        .collect();
+    assert_eq!(tags.len(), 5, "TLS and plain text are different endpoints");
+}
+
+#[test]
+fn a_certificate_is_for_the_host_of_the_address_where_nothing_else_is_written() {
+    let snapshot = compile(
+        "
+upstream_tls: { ca: all.pem }
+regions: [{ id: a, endpoints: ['https://Backend.example', 'https://[::1]:8443', 'https://10.0.0.1'] }]
+",
+    );
+    let names: Vec<_> = snapshot
+        .endpoints()
+        .iter()
+        .filter_map(|e| Some((e.tls.as_ref()?.server_name.as_str(), e.port)))
+        .collect();
+    assert_eq!(
+        names,
+        [("backend.example", 443), ("::1", 8443), ("10.0.0.1", 443)]
+    );
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod overrides;
 mod region;
 mod report;
 mod status;
+mod tls_fault;
 mod view;
 pub(crate) mod window;
 
@@ -27,6 +28,7 @@ pub use report::{
     ProbeOutcome, RegionEvent, StateEvent,
 };
 pub use status::{EndpointStatus, OrderStatus, RegionStatus};
+pub use tls_fault::TlsFault;
 pub use view::View;
 use view::{EndpointSlot, RegionSlot};
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::OverrideEvent;
+use super::{OverrideEvent, TlsFault};
 use crate::regions::RegionHealth;
 use crate::{EndpointIndex, RegionIndex, Tick};
 
@@ -17,6 +17,8 @@ pub enum AttemptOutcome {
     ServerError(u16),
     /// No connection came about.
     ConnectFailed,
+    /// A connection came about, but not over TLS as it has to be.
+    TlsFailed(TlsFault),
     /// The connection broke before a full answer.
     Reset,
     /// No answer in time.
@@ -32,6 +34,7 @@ impl AttemptOutcome {
             Self::Success => "success",
             Self::ServerError(_) => "server-error",
             Self::ConnectFailed => "connect-failed",
+            Self::TlsFailed(fault) => fault.as_str(),
             Self::Reset => "reset",
             Self::TimedOut => "timed-out",
             Self::ClientGone => "client-gone",
@@ -67,6 +70,8 @@ pub enum ProbeOutcome {
 pub enum ProbeFailure {
     /// No connection.
     Connect,
+    /// A connection, but not over TLS as it has to be.
+    Tls(TlsFault),
     /// No answer in time.
     Timeout,
     /// An answer with this status.
@@ -80,6 +85,7 @@ impl ProbeFailure {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Connect => "connect",
+            Self::Tls(fault) => fault.as_str(),
             Self::Timeout => "timeout",
             Self::Status(_) => "status",
             Self::Broken => "broken",

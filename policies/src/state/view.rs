@@ -103,6 +103,7 @@ impl View {
             // fast must not look near.
             AttemptOutcome::ServerError(_)
             | AttemptOutcome::ConnectFailed
+            | AttemptOutcome::TlsFailed(_)
             | AttemptOutcome::Reset
             | AttemptOutcome::TimedOut => self.fail(snapshot, endpoint, now).or(returned),
         }

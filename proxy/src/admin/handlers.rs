@@ -125,7 +125,6 @@ fn ready_detail(edge: &Edge, phase: Phase) -> Value {
         })
         .collect();
     let certificates: Vec<Value> = edge
-        .tls
         .certificates()
         .into_iter()
         .map(|status| {
@@ -290,8 +289,9 @@ fn operated(edge: &Edge, action: &str) {
 async fn reloaded(edge: Arc<Edge>) -> Response<Body> {
     operated(&edge, "reload");
     let both = move || {
-        edge.tls.reload();
-        reload::reload(&edge)
+        let outcome = reload::reload(&edge);
+        edge.tls.reload(&edge.generation().upstreams);
+        outcome
     };
     match tokio::task::spawn_blocking(both).await {
         Ok(outcome) => told(&outcome),

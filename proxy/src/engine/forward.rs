@@ -3,13 +3,12 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::time::Duration;
 
 use meridian_policies::regions::{self, Affinity, Ask, Choice, Tried, endpoint_tag};
 use meridian_policies::retry::{self, Failure, RetryAsk, Sent};
 use meridian_policies::{
-    AttemptOutcome, AttemptReport, Endpoint, EndpointIndex, RejectReason, Route, RouteIndex, Tick,
-    View, WebSocket, WebSocketBounds,
+    AttemptOutcome, AttemptReport, EndpointIndex, RejectReason, Route, RouteIndex, Tick, View,
+    WebSocket, WebSocketBounds,
 };
 use meridian_wire::h1::{Connection as Persistence, RequestPlan, ResponsePlan, write_request};
 use meridian_wire::{BodyFraming, Known, Malformed, Upgrade, section_size};
@@ -22,12 +21,13 @@ use super::last_word;
 use super::pace::Late;
 use super::relay::{Broken, Meter, Relay, Replayable, Upload};
 use super::tunnel::{Manner, Tunnel, Tunnelled, handshake};
-use super::upstream::connect::connect;
+use super::upstream::connect::{Unconnected, connect};
 use super::upstream::h1::Upstream;
 use super::upstream::pool;
 use crate::pipeline::admit::Admitted;
 use crate::pipeline::refuse::Refusal;
 use crate::pipeline::{audit, events, forwarded, ids, respond};
+use crate::server::tls::Secured;
 use crate::telemetry::{ConnectResult, Protocol, RetryReason, Shape};
 
 /// Interim answers (1xx) to one request. They are gathered for the client, so
@@ -157,6 +157,10 @@ pub async fn forward(
             }
             Attempt::Failed(failed) => failed,
         };
+        if let Some(Broken::Untrusted(fault)) = failed.broken {
+            edge.telemetry
+                .upstream_connect(generation, choice.region(), fault.into());
+        }
         x.meter.now = edge.clock.tick();
         report(x, choice, failed.outcome);
         // A kept connection that had gone stale says nothing about its endpoint.
@@ -165,7 +169,7 @@ pub async fn forward(
         }
         replay = failed.replay;
         let again = again(x, &work, failed.failure, (failed.sent, replay.is_some()));
-        let refusal = Box::new(gave_up(failed.failure, failed.broken));
+        let refusal = Box::new(gave_up(failed.failure, (failed.outcome, failed.broken)));
         if !again {
             return Err(refusal);
         }
@@ -237,7 +241,10 @@ fn again(
     }
 }
 
-fn gave_up(failure: Failure, broken: Option<Broken>) -> Refusal {
+fn gave_up(failure: Failure, (outcome, broken): (AttemptOutcome, Option<Broken>)) -> Refusal {
+    if let AttemptOutcome::TlsFailed(fault) = outcome {
+        return Refusal::tls(fault);
+    }
     if let Some(refusal) = broken.and_then(|broken| broken.refusal()) {
         return refusal;
     }
@@ -292,46 +299,41 @@ async fn connection(
     x: &mut Exchange<'_, '_>,
     choice: &Choice,
     (draw, now): (u64, Tick),
-) -> Result<Box<Upstream>, io::Error> {
+) -> Result<Box<Upstream>, Unconnected> {
     let Some(peer) = x.generation.snapshot.peer(choice) else {
-        return Err(io::ErrorKind::InvalidInput.into());
+        return Err(Unconnected::Socket(io::ErrorKind::InvalidInput.into()));
     };
     let endpoint = peer.endpoint();
+    let secured = x.generation.upstreams.secured(choice.endpoint());
     let tag = endpoint_tag(endpoint);
     let edge = x.place.edge;
     x.record.connect = None;
-    if let Some(upstream) = pool::take(tag, now) {
+    if let Some(upstream) = pool::take((tag, secured.map_or(0, Secured::print)), now) {
         return Ok(upstream);
     }
-    let connected = Box::pin(timed(endpoint, draw, edge.settings.timeouts.connect)).await;
+    let bound = edge.settings.timeouts.connect;
+    let connected = Box::pin(connect(endpoint, secured, (draw, bound))).await;
     let result = match &connected {
         Ok(_) => ConnectResult::Connected,
         Err(error) => connect_result(error),
     };
     edge.telemetry
         .upstream_connect(x.generation, choice.region(), result);
-    let stream = connected?;
-    let connected = edge.clock.tick();
-    x.meter.now = connected;
-    x.record.connect = Some(connected.saturating_sub(now));
-    Ok(Upstream::new(stream, tag))
-}
-
-pub(super) async fn timed(
-    endpoint: &Endpoint,
-    draw: u64,
-    bound: Duration,
-) -> io::Result<tokio::net::TcpStream> {
-    tokio::time::timeout(bound, connect(endpoint, draw))
-        .await
-        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    let connected = connected?;
+    x.meter.now = edge.clock.tick();
+    x.record.connect = Some(x.meter.now.saturating_sub(now));
+    Ok(Upstream::new(connected, tag))
 }
 
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "the standard library's list grows"
 )]
-fn connect_result(error: &io::Error) -> ConnectResult {
+fn connect_result(error: &Unconnected) -> ConnectResult {
+    let error = match error {
+        Unconnected::Socket(error) => error,
+        Unconnected::Tls(fault) => return (*fault).into(),
+    };
     match error.kind() {
         io::ErrorKind::ConnectionRefused => ConnectResult::Refused,
         io::ErrorKind::TimedOut => ConnectResult::TimedOut,
@@ -353,10 +355,12 @@ async fn attempt(
     let mut upstream = match connection(x, choice, (draw, x.meter.now)).await {
         Ok(upstream) => upstream,
         Err(error) => {
-            let outcome = if error.kind() == io::ErrorKind::TimedOut {
-                AttemptOutcome::TimedOut
-            } else {
-                AttemptOutcome::ConnectFailed
+            let outcome = match error {
+                Unconnected::Tls(fault) => AttemptOutcome::TlsFailed(fault),
+                Unconnected::Socket(error) if error.kind() == io::ErrorKind::TimedOut => {
+                    AttemptOutcome::TimedOut
+                }
+                Unconnected::Socket(_) => AttemptOutcome::ConnectFailed,
             };
             let sent = if replay.is_some() {
                 Sent::HeadOrBody
@@ -522,6 +526,7 @@ fn failed(
         | Broken::Upstream
         | Broken::UpstreamMalformed(_)
         | Broken::UnaskedUpgrade => (Failure::Reset, AttemptOutcome::Reset),
+        Broken::Untrusted(fault) => (Failure::Connect, AttemptOutcome::TlsFailed(*fault)),
         Broken::Late(Late::FirstByte | Late::UpstreamWrite | Late::Idle) => {
             (Failure::FirstByteTimeout, AttemptOutcome::TimedOut)
         }

@@ -18,9 +18,10 @@ use meridian_wire::{BodyFraming, Known};
 
 use super::downstream::side::Downstream;
 use super::exchange::Exchange;
-use super::forward::{Forwarding, Served, timed};
+use super::forward::{Forwarding, Served};
 use super::pace::Late;
 use super::relay::Broken;
+use super::upstream::connect::connect;
 use crate::pipeline::ids;
 use crate::telemetry::Shape;
 
@@ -87,6 +88,7 @@ fn text(x: &Exchange<'_, '_>, work: &Forwarding<'_>, broken: &Broken) -> Option<
         | Broken::ClientMalformed(_)
         | Broken::TooLarge
         | Broken::Closed
+        | Broken::Untrusted(_)
         | Broken::UnaskedUpgrade
         | Broken::WrongAccept
         | Broken::NotSwitched
@@ -106,5 +108,7 @@ fn text(x: &Exchange<'_, '_>, work: &Forwarding<'_>, broken: &Broken) -> Option<
 async fn takes_connections(x: &Exchange<'_, '_>, choice: Choice) -> bool {
     let endpoint = x.generation.snapshot.endpoint(choice.endpoint());
     let bound = x.place.edge.settings.timeouts.connect;
-    Box::pin(timed(endpoint, ids::draw(), bound)).await.is_ok()
+    let secured = x.generation.upstreams.secured(choice.endpoint());
+    let connected = connect(endpoint, secured, (ids::draw(), bound));
+    Box::pin(connected).await.is_ok()
 }

@@ -7,7 +7,7 @@
 
 use std::task::{Context, Poll};
 
-use meridian_policies::{RejectReason, Tick};
+use meridian_policies::{RejectReason, Tick, TlsFault};
 use meridian_wire::events::Follower;
 use meridian_wire::{HeadLimits, RequestHead, ResponseHead};
 
@@ -31,6 +31,8 @@ pub enum Broken {
     TooLarge,
     /// The backend closed before the first byte of an answer.
     Closed,
+    /// The backend does not accept the edge's certificate.
+    Untrusted(TlsFault),
     /// The backend broke its answer off.
     Upstream,
     /// The backend's answer is not HTTP.
@@ -108,6 +110,7 @@ impl Broken {
                 RejectReason::UpstreamBroken,
                 "the backend closed before its answer was whole",
             ),
+            Self::Untrusted(fault) => return Some(Refusal::tls(*fault)),
             Self::UpstreamMalformed(error) => {
                 let refusal = Refusal::new(RejectReason::UpstreamBroken, error.text());
                 return Some(refusal.by(error.name()));
@@ -150,6 +153,7 @@ impl Broken {
             Self::ClientMalformed(_) | Self::TooLarge => End::ClientBroke,
             Self::Closed
             | Self::Upstream
+            | Self::Untrusted(_)
             | Self::UpstreamMalformed(_)
             | Self::UnaskedUpgrade
             | Self::WrongAccept
@@ -172,6 +176,7 @@ impl Broken {
             Self::ClientMalformed(_) | Self::TooLarge => CloseReason::Malformed,
             Self::Closed
             | Self::Upstream
+            | Self::Untrusted(_)
             | Self::UpstreamMalformed(_)
             | Self::UnaskedUpgrade
             | Self::WrongAccept
@@ -296,6 +301,9 @@ impl<'a, 'd, 'm> Relay<'a, 'd, 'm> {
         match self.up.poll_head(cx, limits, request.method(), head) {
             Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
             Poll::Ready(Err(HeadError::Closed)) => return Poll::Ready(Err(Broken::Closed)),
+            Poll::Ready(Err(HeadError::Untrusted(fault))) => {
+                return Poll::Ready(Err(Broken::Untrusted(fault)));
+            }
             Poll::Ready(Err(HeadError::Broke)) => return Poll::Ready(Err(Broken::Upstream)),
             Poll::Ready(Err(HeadError::Malformed(error))) => {
                 return Poll::Ready(Err(Broken::UpstreamMalformed(error)));

@@ -9,7 +9,7 @@ use meridian_policies::regions::{Candidate, Choice};
 use meridian_policies::residency::Permitted;
 use meridian_policies::{
     AttemptOutcome, ClaimsNote, DataClass, EndpointIndex, Facts, McpNote, Receipt, RegionIndex,
-    RejectReason, RouteIndex, RuleFamily, ShortId, Tick, Verdict,
+    RejectReason, RouteIndex, RuleFamily, ShortId, Tick, TlsFault, Verdict,
 };
 use meridian_wire::{Known, RequestHead, ResponseHead};
 
@@ -43,6 +43,7 @@ pub struct Record<'a> {
     /// Final status told to the client; 0: none yet.
     pub status: u16,
     reject: Option<RejectReason>,
+    upstream_tls: Option<TlsFault>,
     /// Message, event stream or tunnel.
     pub shape: Shape,
     /// Attempts so far.
@@ -79,6 +80,7 @@ impl<'a> Record<'a> {
             endpoint: None,
             status: 0,
             reject: None,
+            upstream_tls: None,
             shape: Shape::Message,
             attempts: 0,
             connect: None,
@@ -148,6 +150,9 @@ impl<'a> Record<'a> {
 
     /// How the last attempt went.
     pub fn attempted(&mut self, endpoint: EndpointIndex, outcome: AttemptOutcome) {
+        if let AttemptOutcome::TlsFailed(fault) = outcome {
+            self.upstream_tls = Some(fault);
+        }
         self.receipt.attempts.add(endpoint, outcome);
     }
 
@@ -258,6 +263,7 @@ impl<'a> Record<'a> {
             duration,
             upstream_first_byte: self.upstream_first_byte,
             connect: self.connect,
+            upstream_tls: self.upstream_tls,
             attempts: self.attempts,
             class: self.class,
         };

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use meridian_policies::limits::LimitRefusal;
 use meridian_policies::residency::RefusalRule;
-use meridian_policies::{JurisdictionIndex, RejectReason};
+use meridian_policies::{JurisdictionIndex, RejectReason, TlsFault};
 use meridian_wire::Malformed;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -36,6 +36,8 @@ pub struct Refusal {
     pub code: Option<i32>,
     /// The jurisdiction and its rule, where the law refused.
     pub law: Option<(JurisdictionIndex, RefusalRule)>,
+    /// What TLS with an endpoint failed by.
+    pub tls: Option<TlsFault>,
 }
 
 impl Refusal {
@@ -52,6 +54,7 @@ impl Refusal {
             challenge: None,
             code: None,
             law: None,
+            tls: None,
         }
     }
 
@@ -66,6 +69,13 @@ impl Refusal {
     pub fn malformed(error: Malformed) -> Self {
         let mut refusal = Self::new(RejectReason::Malformed, error.text()).by(error.name());
         refusal.status = error.status();
+        refusal
+    }
+
+    /// An endpoint that is not who it has to be. The rule names the fault.
+    pub fn tls(fault: TlsFault) -> Self {
+        let mut refusal = Self::new(RejectReason::UpstreamTls, fault.text()).by(fault.as_str());
+        refusal.tls = Some(fault);
         refusal
     }
 
@@ -109,7 +119,7 @@ impl Refusal {
     pub fn proxy_status(&self) -> String {
         format!(
             "meridian; error={}; details=\"{}\"",
-            error(self.reason),
+            self.tls.map_or(error(self.reason), TlsFault::proxy_error),
             self.reason.name()
         )
     }
@@ -148,6 +158,7 @@ fn error(reason: RejectReason) -> &'static str {
         | RejectReason::Residency => "http_request_denied",
         RejectReason::NoHealthyRegion | RejectReason::Draining => "destination_unavailable",
         RejectReason::UpstreamRefused => "connection_refused",
+        RejectReason::UpstreamTls => "tls_protocol_error",
         RejectReason::UpstreamBroken => "http_protocol_error",
         RejectReason::UpstreamTimeout => "http_response_timeout",
         RejectReason::Overloaded => "connection_limit_reached",

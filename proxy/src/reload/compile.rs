@@ -10,8 +10,9 @@ use meridian_policies::{Diagnostic, EdgePlace, References, Snapshot, SourceFile,
 use meridian_waf::Ruleset;
 
 use super::databases::{InUse, open};
-use super::gather::{Seen, fingerprint, fingerprint_all, policies, stamps};
+use super::gather::{Seen, fingerprint, fingerprint_all, fingerprint_of, policies, stamps};
 use crate::edge::{Clock, Generation};
+use crate::server::tls::Upstreams;
 use crate::settings::{Settings, StaleGeo, Surroundings, Switch};
 
 /// What a generation is compiled for.
@@ -73,6 +74,7 @@ fn compile(frame: &Frame<'_>, number: u64, seen: &mut Seen) -> Result<Compiled, 
     let (snapshot, databases) = both(snapshot, databases)?;
     let locator = locator(frame.settings, &snapshot, &databases).map_err(|fault| vec![fault])?;
     let waf = rules(frame, &snapshot).map_err(|fault| vec![fault])?;
+    let upstreams = upstreams(frame, &snapshot, seen)?;
     let view = frame.state.reconcile(&snapshot, frame.clock.tick());
     let loaded_unix_ms = Clock::unix_ms();
     Ok((
@@ -83,6 +85,7 @@ fn compile(frame: &Frame<'_>, number: u64, seen: &mut Seen) -> Result<Compiled, 
             locator,
             tokens: TokenCache::new(),
             waf,
+            upstreams,
             loaded_unix_ms,
         },
         databases,
@@ -172,6 +175,28 @@ fn rules(frame: &Frame<'_>, snapshot: &Snapshot) -> Result<Arc<Ruleset>, Diagnos
     Ruleset::new(&disabled)
         .map(Arc::new)
         .map_err(|fault| misfit(frame.settings, format!("waf: {fault}")))
+}
+
+/// Reads certificates and authorities for endpoints. While one can't be used,
+/// they are looked at like the policies themselves.
+fn upstreams(
+    frame: &Frame<'_>,
+    snapshot: &Snapshot,
+    seen: &mut Seen,
+) -> Result<Upstreams, Vec<Diagnostic>> {
+    let folder = &frame.settings.policies;
+    let named = Upstreams::named(snapshot, folder);
+    let prints = named.into_iter().map(|path| {
+        let print = fingerprint_of(&path);
+        (path, print)
+    });
+    let prints: Vec<_> = prints.collect();
+    let before = frame.live.map(|live| &live.upstreams);
+    let loaded = Upstreams::load(snapshot, folder, before);
+    if loaded.is_err() {
+        seen.references.extend(prints);
+    }
+    loaded
 }
 
 /// A fault that shows only when the parts are put together.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, oneshot};
@@ -45,7 +46,7 @@ impl Default for Pace {
 pub enum News<'a> {
     /// Never [`Outcome::Unchanged`].
     Policies(&'a Outcome),
-    /// A certificate, authorities of clients, or ticket keys.
+    /// A certificate, authorities, or ticket keys.
     Tls(&'a TlsChange),
 }
 
@@ -103,7 +104,7 @@ struct Watch {
 impl Watch {
     fn new(edge: Arc<Edge>, pace: Pace, report: Report) -> Self {
         let changed = Arc::new(Notify::new());
-        let folders = Folders::new(&Interest::of(&edge), changed.clone());
+        let folders = Folders::new(Interest::of(&edge), changed.clone());
         Self {
             edge,
             pace,
@@ -143,20 +144,36 @@ impl Watch {
 
     fn look(&mut self) {
         self.folders.renew();
+        self.news();
+        // A new generation may name other files for its endpoints.
+        if self.folders.follow(Interest::of(&self.edge)) == Followed::Others {
+            self.news();
+        }
+    }
+
+    fn news(&mut self) {
         match reload(&self.edge) {
             Outcome::Unchanged => {}
             outcome @ (Outcome::Mended | Outcome::Live { .. } | Outcome::Rejected(_)) => {
                 (self.report)(&News::Policies(&outcome));
             }
         }
-        for change in self.edge.tls.reload() {
+        let generation = self.edge.generation();
+        for change in self.edge.tls.reload(&generation.upstreams) {
             (self.report)(&News::Tls(&change));
         }
     }
 }
 
+/// Whether the files that matter are those of before.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+enum Followed {
+    Same,
+    Others,
+}
+
 /// Which events matter.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 struct Interest {
     policies: PathBuf,
     /// Databases, certificates: single files among others.
@@ -168,8 +185,10 @@ struct Interest {
 impl Interest {
     fn of(edge: &Edge) -> Self {
         let settings = &edge.settings;
-        let tls = edge.tls.paths();
-        let (whole, single): (Vec<_>, Vec<_>) = tls.into_iter().partition(|path| path.is_dir());
+        let generation = edge.generation();
+        let tls = edge.tls.paths().into_iter();
+        let tls = tls.chain(generation.upstreams.paths());
+        let (whole, single): (Vec<_>, Vec<_>) = tls.partition(|path| path.is_dir());
         let files = settings.geo.databases.iter().chain(&single);
         Self {
             policies: absolute(&settings.policies),
@@ -222,27 +241,58 @@ fn absolute(path: &Path) -> PathBuf {
 /// The watched folders. One that can't be watched is tried again at each look.
 struct Folders {
     watcher: Option<RecommendedWatcher>,
+    interest: Arc<ArcSwap<Interest>>,
     /// Folder and the identity it had when it was watched.
     all: Vec<(PathBuf, Option<(u64, u64)>)>,
 }
 
 impl Folders {
-    fn new(interest: &Interest, changed: Arc<Notify>) -> Self {
-        let concerns = interest.clone();
+    fn new(interest: Interest, changed: Arc<Notify>) -> Self {
+        let interest = Arc::new(ArcSwap::from_pointee(interest));
+        let concerns = Arc::clone(&interest);
         let handler = move |event: notify::Result<Event>| match event {
-            Ok(event) if !concerns.concerns(&event) => {}
+            Ok(event) if !concerns.load().concerns(&event) => {}
             // After an error anything may have been missed.
             Ok(_) | Err(_) => changed.notify_one(),
         };
         let watcher = notify::recommended_watcher(handler).ok();
         let all = interest
+            .load()
             .folders()
             .into_iter()
             .map(|folder| (folder, None))
             .collect();
-        let mut folders = Self { watcher, all };
+        let mut folders = Self {
+            watcher,
+            interest,
+            all,
+        };
         folders.renew();
         folders
+    }
+
+    /// Watches what matters now, and nothing else.
+    fn follow(&mut self, interest: Interest) -> Followed {
+        if **self.interest.load() == interest {
+            return Followed::Same;
+        }
+        let wanted = interest.folders();
+        self.all.retain(|(folder, _)| {
+            let kept = wanted.contains(folder);
+            if let (false, Some(watcher)) = (kept, &mut self.watcher) {
+                // What is gone can't be unwatched: nothing to do about it.
+                let _ = watcher.unwatch(folder);
+            }
+            kept
+        });
+        for folder in wanted {
+            if self.all.iter().all(|(known, _)| *known != folder) {
+                self.all.push((folder, None));
+            }
+        }
+        self.interest.store(Arc::new(interest));
+        self.renew();
+        Followed::Others
     }
 
     /// Watches folders that are new or were replaced by another.
@@ -328,6 +378,34 @@ mod tests {
                 "/keys".into()
             ]
         );
+    }
+
+    #[test]
+    fn a_folder_is_followed_as_long_as_a_file_in_it_matters() {
+        let dir = tempfile::tempdir().unwrap();
+        let interest = |folder: &str, file: &str| {
+            let folder = dir.path().join(folder);
+            std::fs::create_dir_all(&folder).unwrap();
+            Interest {
+                policies: dir.path().join("policies"),
+                files: BTreeSet::from([folder.join(file)]),
+                whole: BTreeSet::new(),
+            }
+        };
+        let mut folders = Folders::new(interest("a", "ca.pem"), Arc::default());
+        assert_eq!(folders.follow(interest("a", "ca.pem")), Followed::Same);
+        assert_eq!(folders.follow(interest("b", "ca.pem")), Followed::Others);
+        let watched = |name: &str| {
+            let folder = dir.path().join(name);
+            folders
+                .all
+                .iter()
+                .any(|(known, id)| *known == folder && id.is_some())
+        };
+        assert!(watched("b") && !watched("a"));
+        let event = |name| created(dir.path().join(name).to_str().unwrap());
+        assert!(folders.interest.load().concerns(&event("b/ca.pem")));
+        assert!(!folders.interest.load().concerns(&event("a/ca.pem")));
     }
 
     #[test]

@@ -109,7 +109,7 @@ impl App {
             return;
         };
         let transport = match io {
-            Io::Tls(_) => Transport::Tls,
+            Io::Tls(_) | Io::Dialled(_) => Transport::Tls,
             Io::Tcp(_) => Transport::Plain,
         };
         let mut info = ConnectionInfo::new(peer, trust, transport, protocol).with_tls(tls);

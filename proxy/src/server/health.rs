@@ -1,6 +1,7 @@
 //! Active health checks: asks each endpoint's health path when it is due.
 
 use std::future::poll_fn;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +12,10 @@ use tokio::sync::Semaphore;
 
 use crate::edge::{Edge, Generation};
 use crate::engine::line::Body;
-use crate::engine::upstream::connect::connect;
-use crate::engine::upstream::h1::Upstream;
+use crate::engine::upstream::connect::{Unconnected, connect};
+use crate::engine::upstream::h1::{HeadError, Upstream};
 use crate::pipeline::{events, ids};
+use crate::server::tls::Secured;
 
 /// How often due checks are looked for.
 const ROUND: Duration = Duration::from_millis(100);
@@ -63,7 +65,8 @@ pub(super) async fn probe(edge: Arc<Edge>) {
 async fn check(edge: &Edge, generation: &Generation, index: EndpointIndex) {
     let policy = generation.snapshot.health_check();
     let endpoint = generation.snapshot.endpoint(index);
-    let outcome = tokio::time::timeout(policy.timeout, ask(endpoint, policy))
+    let secured = generation.upstreams.secured(index);
+    let outcome = tokio::time::timeout(policy.timeout, ask((endpoint, secured), policy))
         .await
         .unwrap_or(ProbeOutcome::Down(ProbeFailure::Timeout));
     let now = edge.clock.tick();
@@ -82,11 +85,19 @@ struct Report {
     capacity: Option<f32>,
 }
 
-async fn ask(endpoint: &Endpoint, policy: &HealthCheck) -> ProbeOutcome {
-    let Ok(stream) = connect(endpoint, ids::draw()).await else {
-        return ProbeOutcome::Down(ProbeFailure::Connect);
+async fn ask(
+    (endpoint, secured): (&Endpoint, Option<&Secured>),
+    policy: &HealthCheck,
+) -> ProbeOutcome {
+    let connected = connect(endpoint, secured, (ids::draw(), policy.timeout)).await;
+    let mut upstream = match connected {
+        Ok(connected) => Upstream::new(connected, 0),
+        Err(Unconnected::Tls(fault)) => return ProbeOutcome::Down(ProbeFailure::Tls(fault)),
+        Err(Unconnected::Socket(error)) if error.kind() == io::ErrorKind::TimedOut => {
+            return ProbeOutcome::Down(ProbeFailure::Timeout);
+        }
+        Err(Unconnected::Socket(_)) => return ProbeOutcome::Down(ProbeFailure::Connect),
     };
-    let mut upstream = Upstream::new(stream, 0);
     let request = format!(
         "GET {} HTTP/1.1\r\nhost: {}\r\nuser-agent: meridian-health\r\nconnection: close\r\n\r\n",
         policy.path, endpoint.authority
@@ -97,26 +108,31 @@ async fn ask(endpoint: &Endpoint, policy: &HealthCheck) -> ProbeOutcome {
         .space()
         .extend_from_slice(request.as_bytes());
     match exchange(&mut upstream).await {
-        Some((status, body)) if (200..300).contains(&status) => {
+        Ok((status, body)) if (200..300).contains(&status) => {
             ProbeOutcome::Up { load: load(&body) }
         }
-        Some((status, _)) => ProbeOutcome::Down(ProbeFailure::Status(status)),
-        None => ProbeOutcome::Down(ProbeFailure::Broken),
+        Ok((status, _)) => ProbeOutcome::Down(ProbeFailure::Status(status)),
+        Err(failure) => ProbeOutcome::Down(failure),
     }
 }
 
 /// Status and the first bytes of the body.
-async fn exchange(upstream: &mut Upstream) -> Option<(u16, Vec<u8>)> {
-    poll_fn(|cx| upstream.line.poll_flush(cx)).await.ok()?;
+async fn exchange(upstream: &mut Upstream) -> Result<(u16, Vec<u8>), ProbeFailure> {
+    // Whoever closed before it read may still have said why.
+    let _ = poll_fn(|cx| upstream.line.poll_flush(cx)).await;
     let mut head = ResponseHead::new();
     let limits = HeadLimits::default();
     poll_fn(|cx| upstream.poll_head(cx, &limits, Method::Get, &mut head))
         .await
-        .ok()?;
+        .map_err(|error| match error {
+            HeadError::Untrusted(fault) => ProbeFailure::Tls(fault),
+            HeadError::Closed | HeadError::Broke | HeadError::Malformed(_) => ProbeFailure::Broken,
+        })?;
     upstream.expect_body(&head);
     let mut body = Vec::new();
     while body.len() < BODY_MAX {
-        match poll_fn(|cx| upstream.line.poll_body(cx)).await.ok()? {
+        let found = poll_fn(|cx| upstream.line.poll_body(cx)).await;
+        match found.map_err(|_| ProbeFailure::Broken)? {
             Body::Data => {
                 let data = upstream.line.data();
                 let count = data.len();
@@ -126,7 +142,7 @@ async fn exchange(upstream: &mut Upstream) -> Option<(u16, Vec<u8>)> {
             Body::End => break,
         }
     }
-    Some((head.status(), body))
+    Ok((head.status(), body))
 }
 
 /// In flight over capacity, 0 to 1; nothing when the backend does not say.

@@ -1,4 +1,5 @@
 //! TLS of the listeners: certificates by host name, and who may resume what.
+//! Toward endpoints: `upstream`.
 //!
 //! Promises: certificates, authorities and ticket keys are read again while
 //! running, and new handshakes see the new ones at once; what can't be used is
@@ -14,6 +15,7 @@ mod rate;
 mod reload;
 mod resolver;
 mod tickets;
+mod upstream;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -36,6 +38,7 @@ use self::reload::Tried;
 pub use self::reload::{CertificateStatus, Change, TlsChange};
 use self::resolver::{Conflict, Entry, Resolver, Table};
 use self::tickets::{Keys, Sealed};
+pub use self::upstream::{Secured, Upstreams, Verified, refused_afterwards};
 use crate::settings::{
     ClientAuth, Listener, Protocols, Settings, Switch, Tickets, TlsSettings, TlsVersion, unreadable,
 };

@@ -18,7 +18,7 @@ pub struct TlsSettings {
 }
 
 /// PEM files of one certificate chain and its key.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TlsFiles {
     /// Chain, leaf first.
     pub cert: PathBuf,

@@ -4,6 +4,8 @@
 //! of one of these enums, so the number of series has a bound. Refuses: text
 //! from clients.
 
+use meridian_policies::TlsFault;
+
 /// Declares an enum whose variants are label values.
 macro_rules! labels {
     ($(#[$meta:meta])* pub enum $name:ident {
@@ -156,6 +158,47 @@ labels! {
         Exhausted = "exhausted",
         /// Anything else.
         Failed = "failed",
+        /// [`TlsFault::UnknownCa`].
+        TlsUnknownCa = "tls-unknown-ca",
+        /// [`TlsFault::NameMismatch`].
+        TlsNameMismatch = "tls-name-mismatch",
+        /// [`TlsFault::Expired`].
+        TlsExpired = "tls-expired",
+        /// [`TlsFault::NotYetValid`].
+        TlsNotYetValid = "tls-not-yet-valid",
+        /// [`TlsFault::BadCertificate`].
+        TlsBadCertificate = "tls-bad-certificate",
+        /// [`TlsFault::ClientCertificate`]; with TLS 1.3 it follows a
+        /// `connected`.
+        TlsClientCertificate = "tls-client-certificate",
+        /// [`TlsFault::Alert`].
+        TlsAlert = "tls-alert",
+        /// [`TlsFault::NoAgreement`].
+        TlsNoAgreement = "tls-no-agreement",
+        /// [`TlsFault::Protocol`].
+        TlsProtocol = "tls-protocol",
+        /// [`TlsFault::Closed`].
+        TlsClosed = "tls-closed",
+        /// [`TlsFault::TimedOut`].
+        TlsTimedOut = "tls-timed-out",
+    }
+}
+
+impl From<TlsFault> for ConnectResult {
+    fn from(fault: TlsFault) -> Self {
+        match fault {
+            TlsFault::UnknownCa => Self::TlsUnknownCa,
+            TlsFault::NameMismatch => Self::TlsNameMismatch,
+            TlsFault::Expired => Self::TlsExpired,
+            TlsFault::NotYetValid => Self::TlsNotYetValid,
+            TlsFault::BadCertificate => Self::TlsBadCertificate,
+            TlsFault::ClientCertificate => Self::TlsClientCertificate,
+            TlsFault::Alert => Self::TlsAlert,
+            TlsFault::NoAgreement => Self::TlsNoAgreement,
+            TlsFault::Protocol => Self::TlsProtocol,
+            TlsFault::Closed => Self::TlsClosed,
+            TlsFault::TimedOut => Self::TlsTimedOut,
+        }
     }
 }
 
@@ -221,6 +264,13 @@ mod tests {
             assert_eq!(reason.index(), place);
         }
         assert_eq!(CloseReason::COUNT, CloseReason::ALL.len());
+    }
+
+    #[test]
+    fn what_tls_failed_by_is_called_the_same_everywhere() {
+        for fault in TlsFault::ALL {
+            assert_eq!(ConnectResult::from(fault).as_str(), fault.as_str());
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use meridian_geo::Location;
-use meridian_policies::{DataClass, EndpointIndex, RegionIndex, RejectReason};
+use meridian_policies::{DataClass, EndpointIndex, RegionIndex, RejectReason, TlsFault};
 use meridian_wire::RequestHead;
 
 use crate::edge::Generation;
@@ -59,6 +59,8 @@ pub struct Outcome<'a> {
     pub upstream_first_byte: Option<Duration>,
     /// Time to connect, where the last attempt needed a new connection.
     pub connect: Option<Duration>,
+    /// What TLS with an endpoint failed by, last time.
+    pub upstream_tls: Option<TlsFault>,
     /// Attempts made; 0 when nothing was forwarded.
     pub attempts: u8,
     /// The request's data class.

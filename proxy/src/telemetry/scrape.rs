@@ -68,7 +68,7 @@ impl Telemetry {
             limiter_addresses: edge.limits.len(),
             reloads: edge.reloads.counts(),
             databases: &edge.reloads.databases(),
-            certificates: &edge.tls.certificates(),
+            certificates: &edge.certificates(),
             tls_reloads: edge.tls.reloads(),
         })
     }

@@ -14,6 +14,7 @@ use meridian_wire::{EndStream, HeadLimits, RequestBuilder, RequestHead, Version}
 
 use super::{End, Outcome, Protocol, Shape, Telemetry, Transport};
 use crate::edge::Generation;
+use crate::server::tls::Upstreams;
 use crate::settings::{AccessLog, Switch, TelemetrySettings};
 
 pub(crate) const TWO_REGIONS: &str = r#"
@@ -58,6 +59,7 @@ pub(crate) fn generation(number: u64, policies: &str) -> Generation {
         locator,
         tokens: TokenCache::new(),
         waf,
+        upstreams: Upstreams::default(),
         loaded_unix_ms: 1_795_372_320_000,
     }
 }
@@ -118,6 +120,7 @@ pub(crate) fn outcome<'a>(generation: &'a Generation, head: &'a RequestHead) -> 
         duration: Duration::from_millis(12),
         upstream_first_byte: Some(Duration::from_millis(10)),
         connect: Some(Duration::from_micros(400)),
+        upstream_tls: None,
         attempts: 1,
         class: DataClass::Tier3Operational,
     }

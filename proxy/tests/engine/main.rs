@@ -29,5 +29,6 @@ mod streaming;
 mod tls;
 mod tls_hosts;
 mod tokens;
+mod upstream_tls;
 mod upstreams;
 mod websocket;

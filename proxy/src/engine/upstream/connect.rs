@@ -1,8 +1,9 @@
 //! Names to addresses, addresses to connections.
 //!
 //! Promises: a name is asked for at most once in ten seconds, and an old answer
-//! serves when the resolver fails. Refuses: waiting in the request path for
-//! anything but the connection itself once a name is known.
+//! serves when the resolver fails; an endpoint that is spoken to over TLS is
+//! never spoken to otherwise. Refuses: waiting in the request path for anything
+//! but the connection itself once a name is known.
 
 use std::collections::HashMap;
 use std::io;
@@ -10,8 +11,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{LazyLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use meridian_policies::Endpoint;
+use meridian_policies::{Endpoint, TlsFault, Transport};
 use tokio::net::TcpStream;
+use tokio::time::timeout_at;
+
+use crate::engine::io::Io;
+use crate::server::tls::Secured;
 
 /// How long a resolved name is believed.
 const FRESH: Duration = Duration::from_secs(10);
@@ -26,9 +31,56 @@ struct Resolved {
 static NAMES: LazyLock<RwLock<HashMap<String, Resolved>>> =
     LazyLock::new(|| RwLock::new(HashMap::new()));
 
-/// Connects to the endpoint; `draw` chooses among several addresses, the
-/// others follow when one refuses. The caller holds the deadline.
-pub async fn connect(endpoint: &Endpoint, draw: u64) -> io::Result<TcpStream> {
+/// A connection that may be used.
+pub struct Connected {
+    /// The connection, its handshake done.
+    pub io: Io,
+    /// Settings of TLS that it was made with; 0: plain text.
+    pub print: u64,
+}
+
+/// Why there is none.
+#[derive(Debug)]
+pub enum Unconnected {
+    /// No socket came about.
+    Socket(io::Error),
+    /// One did, but not TLS as it has to be.
+    Tls(TlsFault),
+}
+
+/// Connects to the endpoint within `bound`, the handshake included; `draw`
+/// chooses among several addresses, the others follow when one refuses.
+pub async fn connect(
+    endpoint: &Endpoint,
+    secured: Option<&Secured>,
+    (draw, bound): (u64, Duration),
+) -> Result<Connected, Unconnected> {
+    let ends = Instant::now() + bound;
+    let socket = timeout_at(ends.into(), dial(endpoint, draw))
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        .map_err(Unconnected::Socket)?;
+    match (endpoint.transport(), secured) {
+        (Transport::Plain, _) => Ok(Connected {
+            io: Io::Tcp(socket),
+            print: 0,
+        }),
+        (Transport::Tls, Some(secured)) => timeout_at(ends.into(), secured.handshake(socket))
+            .await
+            .unwrap_or(Err(TlsFault::TimedOut))
+            .map(|verified| Connected {
+                io: Io::Dialled(Box::new(verified.stream)),
+                print: verified.print,
+            })
+            .map_err(Unconnected::Tls),
+        (Transport::Tls, None) => {
+            let fault = "nothing says how TLS is spoken with the endpoint";
+            Err(Unconnected::Socket(io::Error::other(fault)))
+        }
+    }
+}
+
+async fn dial(endpoint: &Endpoint, draw: u64) -> io::Result<TcpStream> {
     if let Ok(ip) = endpoint.host.parse::<IpAddr>() {
         return open(SocketAddr::new(ip, endpoint.port)).await;
     }

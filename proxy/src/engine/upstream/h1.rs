@@ -1,21 +1,23 @@
 //! A connection to a regional backend over HTTP/1.1.
 
-use std::io;
 use std::task::{Context, Poll, ready};
 
-use meridian_policies::Tick;
+use meridian_policies::{Tick, TlsFault};
 use meridian_wire::h1::ResponseParser;
 use meridian_wire::{BodyFraming, HeadLimits, Malformed, Method, ResponseHead};
-use tokio::net::TcpStream;
 
-use crate::engine::io::Io;
+use super::connect::Connected;
 use crate::engine::line::Line;
+use crate::server::tls::refused_afterwards;
 
 /// Why no response head came.
 #[derive(Debug)]
 pub enum HeadError {
     /// Closed before the first byte of an answer.
     Closed,
+    /// The endpoint does not accept the edge's certificate, and so has handled
+    /// nothing.
+    Untrusted(TlsFault),
     /// Broke within an answer, or could not be written to.
     Broke,
     /// The answer is no HTTP/1.1 that may be passed on.
@@ -33,6 +35,8 @@ pub struct Upstream {
     pub expires: Tick,
     /// Stable tag of its endpoint: the pool's key.
     pub tag: u64,
+    /// Settings of TLS that it was made with; 0: plain text.
+    pub print: u64,
     /// The answer allows another request, and nothing went wrong.
     pub reusable: bool,
     /// A byte of the current answer has arrived.
@@ -41,13 +45,14 @@ pub struct Upstream {
 
 impl Upstream {
     /// A fresh connection to the endpoint with this tag.
-    pub fn new(stream: TcpStream, tag: u64) -> Box<Self> {
+    pub fn new(connected: Connected, tag: u64) -> Box<Self> {
         Box::new(Self {
-            line: Line::new(Io::Tcp(stream)),
+            line: Line::new(connected.io),
             parser: ResponseParser::new(),
             reused: false,
             expires: Tick(0),
             tag,
+            print: connected.print,
             reusable: false,
             answered: false,
         })
@@ -96,7 +101,12 @@ impl Upstream {
             }
             match ready!(self.line.poll_fill(cx)) {
                 Ok(0) | Err(_) if self.answered => return Poll::Ready(Err(HeadError::Broke)),
-                Ok(0) | Err(_) => return Poll::Ready(Err(HeadError::Closed)),
+                Ok(0) => return Poll::Ready(Err(HeadError::Closed)),
+                Err(error) => {
+                    let refused = refused_afterwards(&error).filter(|_| !self.reused);
+                    let why = refused.map_or(HeadError::Closed, HeadError::Untrusted);
+                    return Poll::Ready(Err(why));
+                }
                 Ok(_) => {}
             }
         }
@@ -107,15 +117,6 @@ impl Upstream {
         self.line.expect_body(head.framing());
         self.reusable = head.keep_alive() && head.framing() != BodyFraming::UntilClose;
     }
-
-    /// True when the stream is quiet: no byte that nobody asked for, no end.
-    pub fn is_quiet(&mut self) -> bool {
-        let Io::Tcp(stream) = &self.line.io else {
-            return false;
-        };
-        let mut byte = [0_u8; 1];
-        matches!(stream.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
-    }
 }
 
 /// A backend that stopped reading would never see the end of a connection
@@ -123,9 +124,10 @@ impl Upstream {
 /// reset.
 impl Drop for Upstream {
     fn drop(&mut self) {
-        if let (false, Io::Tcp(stream)) = (self.line.outbox.is_empty(), &self.line.io) {
-            // It only fails on a socket that is no longer one.
-            let _ = stream.set_zero_linger();
+        if self.line.outbox.is_empty() {
+            self.line.io.say_goodbye();
+        } else {
+            self.line.io.reset_at_end();
         }
     }
 }

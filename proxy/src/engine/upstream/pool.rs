@@ -1,7 +1,8 @@
 //! Idle upstream connections, by thread and endpoint.
 //!
 //! Promises: no lock, no task a connection; a connection on which a byte
-//! arrived that nobody asked for, or its end, is dropped when it is taken.
+//! arrived that nobody asked for, or its end, is dropped when it is taken, and
+//! so is one that was made with other settings of TLS than those of this moment.
 //! Refuses: more than [`IDLE_PER_ENDPOINT`] a thread and endpoint.
 
 use std::cell::RefCell;
@@ -42,13 +43,14 @@ thread_local! {
     static IDLE: RefCell<Pools> = RefCell::new(Pools::default());
 }
 
-/// The youngest quiet connection to the endpoint, if there is one.
-pub fn take(tag: u64, now: Tick) -> Option<Box<Upstream>> {
+/// The youngest quiet connection to the endpoint that was made with these
+/// settings of TLS, if there is one.
+pub fn take((tag, print): (u64, u64), now: Tick) -> Option<Box<Upstream>> {
     IDLE.with(|pools| {
         let mut pools = pools.borrow_mut();
         let pool = pools.get_mut(&tag)?;
         while let Some(mut upstream) = pool.pop() {
-            if now < upstream.expires && upstream.is_quiet() {
+            if now < upstream.expires && upstream.print == print && upstream.line.io.is_quiet() {
                 upstream.reused = true;
                 upstream.begin();
                 return Some(upstream);

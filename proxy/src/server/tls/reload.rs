@@ -12,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::pair::{self, Pair, Print, Source, Standing};
 use super::resolver::{Entry, Table};
-use super::{ListenerTls, Tls};
+use super::{ListenerTls, Tls, Upstreams};
 
 /// What became of one file, or is to be known about one.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -93,13 +93,14 @@ impl Tried {
 }
 
 impl Tls {
-    /// Reads all files again; what changed, and what is to be known. Waits for
-    /// files: not for a thread that serves.
-    pub fn reload(&self) -> Vec<TlsChange> {
+    /// Reads all files again, those for endpoints too; what changed, and what
+    /// is to be known. Waits for files: not for a thread that serves.
+    pub fn reload(&self, upstreams: &Upstreams) -> Vec<TlsChange> {
         let mut changes = Vec::new();
         for listener in self.listeners.iter().flatten() {
             listener.reload(now(), &mut changes);
         }
+        upstreams.reload(now(), &mut changes);
         for change in &changes {
             match change.change {
                 Change::Taken => drop(self.reloads.taken.fetch_add(1, Ordering::Relaxed)),
@@ -263,7 +264,7 @@ impl ListenerTls {
 }
 
 /// A pair that clients believe is not replaced by one that they do not.
-fn believable(pair: Pair, in_use: &Pair, now: i64) -> Result<Pair, String> {
+pub(super) fn believable(pair: Pair, in_use: &Pair, now: i64) -> Result<Pair, String> {
     let good = |standing| match standing {
         Standing::Good | Standing::Expiring => true,
         Standing::Expired | Standing::Early => false,
@@ -276,7 +277,12 @@ fn believable(pair: Pair, in_use: &Pair, now: i64) -> Result<Pair, String> {
 }
 
 /// A fault is told when it is another one than before.
-fn tell(path: &Path, told: String, last: &mut Option<String>, changes: &mut Vec<TlsChange>) {
+pub(super) fn tell(
+    path: &Path,
+    told: String,
+    last: &mut Option<String>,
+    changes: &mut Vec<TlsChange>,
+) {
     if last.as_ref() != Some(&told) {
         changes.push(TlsChange {
             path: path.to_path_buf(),
@@ -287,7 +293,7 @@ fn tell(path: &Path, told: String, last: &mut Option<String>, changes: &mut Vec<
 }
 
 /// Seconds since 1970.
-fn now() -> i64 {
+pub(super) fn now() -> i64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .ok()

@@ -141,6 +141,10 @@ fn own(outcome: &Outcome<'_>, out: &mut Vec<u8>) {
         put(out, br#"","reject":""#);
         put(out, reject.name().as_bytes());
     }
+    if let Some(fault) = outcome.upstream_tls {
+        put(out, br#"","upstream_tls":""#);
+        put(out, fault.as_str().as_bytes());
+    }
     put(out, br#"","end":""#);
     put(out, outcome.end.as_str().as_bytes());
     put(out, br#"","attempts":"#);

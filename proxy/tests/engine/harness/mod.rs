@@ -5,6 +5,7 @@ pub(crate) mod frames;
 pub(crate) mod h2client;
 pub(crate) mod h3client;
 pub(crate) mod pki;
+pub(crate) mod secure;
 pub(crate) mod tls;
 pub(crate) mod tokens;
 pub(crate) mod upstream;
@@ -116,6 +117,13 @@ impl Setup {
     /// which are watched.
     pub(crate) fn tls(mut self, tls: &str, folder: TempDir) -> Self {
         self.tls = Some(tls.replace('\n', "\n      "));
+        self.folder = Some(folder);
+        self
+    }
+
+    /// Files that policies name as `../NAME`; they are watched, and so are the
+    /// policies.
+    pub(crate) fn files(mut self, folder: TempDir) -> Self {
         self.folder = Some(folder);
         self
     }

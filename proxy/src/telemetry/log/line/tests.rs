@@ -52,6 +52,7 @@ fn a_refusal_is_a_warning_that_names_its_reason() {
         endpoint: None,
         status: 451,
         reject: Some(RejectReason::Residency),
+        upstream_tls: None,
         attempts: 0,
         upstream_first_byte: None,
         connect: None,
