@@ -89,23 +89,16 @@ impl Key {
     /// Whether the algorithm is one of this kind of key, and the set does not
     /// say otherwise.
     pub(super) fn fits(&self, algorithm: Algorithm) -> bool {
-        let kind = match (&self.material, algorithm) {
-            (
-                Material::Rsa { .. },
-                Algorithm::Rs256
-                | Algorithm::Rs384
-                | Algorithm::Rs512
-                | Algorithm::Ps256
-                | Algorithm::Ps384
-                | Algorithm::Ps512,
-            )
-            | (Material::P256(_), Algorithm::Es256)
-            | (Material::P384(_), Algorithm::Es384)
-            | (Material::Ed25519(_), Algorithm::EdDsa) => true,
-            (
-                Material::Rsa { .. } | Material::P256(_) | Material::P384(_) | Material::Ed25519(_),
-                _,
-            ) => false,
+        let kind = match algorithm {
+            Algorithm::Rs256
+            | Algorithm::Rs384
+            | Algorithm::Rs512
+            | Algorithm::Ps256
+            | Algorithm::Ps384
+            | Algorithm::Ps512 => matches!(self.material, Material::Rsa { .. }),
+            Algorithm::Es256 => matches!(self.material, Material::P256(_)),
+            Algorithm::Es384 => matches!(self.material, Material::P384(_)),
+            Algorithm::EdDsa => matches!(self.material, Material::Ed25519(_)),
         };
         kind && self.only.is_none_or(|only| only == algorithm)
     }

@@ -201,3 +201,45 @@ impl TokenFault {
         }
     }
 }
+
+/// What is counted of tokens.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub enum TokenCount {
+    /// It was verified before.
+    Known,
+    /// Its signature was computed, and it counts.
+    Verified,
+    /// There was none where one is needed.
+    Missing,
+    /// It does not count.
+    Refused(TokenFault),
+}
+
+impl TokenCount {
+    /// Everything that is counted, by position.
+    pub const NAMES: [&'static str; 13] = [
+        "known",
+        "verified",
+        "missing",
+        TokenFault::Twice.as_str(),
+        TokenFault::TooLong.as_str(),
+        TokenFault::Malformed.as_str(),
+        TokenFault::Algorithm.as_str(),
+        TokenFault::Issuer.as_str(),
+        TokenFault::Audience.as_str(),
+        TokenFault::Expired.as_str(),
+        TokenFault::NotYet.as_str(),
+        TokenFault::Key.as_str(),
+        TokenFault::Signature.as_str(),
+    ];
+
+    /// Position in [`Self::NAMES`].
+    pub const fn index(self) -> usize {
+        match self {
+            Self::Known => 0,
+            Self::Verified => 1,
+            Self::Missing => 2,
+            Self::Refused(fault) => 3 + fault as usize,
+        }
+    }
+}

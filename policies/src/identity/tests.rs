@@ -806,3 +806,26 @@ fn keys_come_from_a_file_beside_the_policies() {
     );
     assert!(!snapshot.to_redacted_json().to_string().contains("u-1"));
 }
+
+#[test]
+fn every_fault_is_counted_under_its_own_name() {
+    let faults = [
+        TokenFault::Twice,
+        TokenFault::TooLong,
+        TokenFault::Malformed,
+        TokenFault::Algorithm,
+        TokenFault::Issuer,
+        TokenFault::Audience,
+        TokenFault::Expired,
+        TokenFault::NotYet,
+        TokenFault::Key,
+        TokenFault::Signature,
+    ];
+    for fault in faults {
+        let at = TokenCount::Refused(fault).index();
+        assert_eq!(TokenCount::NAMES[at], fault.as_str());
+    }
+    let others = [TokenCount::Known, TokenCount::Verified, TokenCount::Missing];
+    assert_eq!(others.map(TokenCount::index), [0, 1, 2]);
+    assert_eq!(TokenCount::NAMES.len(), others.len() + faults.len());
+}

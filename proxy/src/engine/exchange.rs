@@ -217,7 +217,7 @@ impl<'a> Exchange<'a, '_> {
         body: &mut Vec<u8>,
     ) -> Served {
         let generation = self.generation;
-        let facts = self.facts(head);
+        let mut facts = self.facts(head);
         let mut findings = Findings::default();
         if !self.place.info.covers(head.host()) {
             self.record.strayed(&facts, &findings);
@@ -236,8 +236,7 @@ impl<'a> Exchange<'a, '_> {
             Ok(identity) => (identity, None),
             Err(refusal) => (None, Some(refusal)),
         };
-        let claims = facts.claims.with(identity.as_deref());
-        let facts = Facts { claims, ..facts };
+        facts.claims = facts.claims.with(identity.as_deref());
         let entry = match denied {
             Some(refusal) => Err(refusal),
             None => admit::enter(&question, &facts, &mut findings),

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use meridian_policies::identity::{Bearer, bearer};
+use meridian_policies::identity::{Bearer, TokenCount, bearer};
 use meridian_policies::{Facts, Identity, Need, RejectReason, TokenFault, TokenNote};
 
 use super::admit::{self, Findings, Question};
@@ -51,12 +51,17 @@ fn look(
     };
     let now_s = ask.edge.clock.unix_ms_at(ask.now) / 1_000;
     let identity = match ask.generation.tokens.known(token, now_s) {
-        Ok(Some(identity)) => identity,
+        Ok(Some(identity)) => {
+            ask.edge.telemetry.token(TokenCount::Known);
+            identity
+        }
         Ok(None) => {
             admit::limit(ask, facts, findings)?;
             let authentication = ask.generation.snapshot.authentication();
             let verified = ask.generation.tokens.verify(authentication, token, now_s);
-            verified.map_err(|fault| refused(ask, findings, fault))?
+            let identity = verified.map_err(|fault| refused(ask, findings, fault))?;
+            ask.edge.telemetry.token(TokenCount::Verified);
+            identity
         }
         Err(fault) => return Err(refused(ask, findings, fault)),
     };
@@ -66,6 +71,7 @@ fn look(
 
 #[cold]
 fn missing(ask: &Question<'_>) -> Box<Refusal> {
+    ask.edge.telemetry.token(TokenCount::Missing);
     let detail = "the route needs a bearer token in Authorization";
     let mut refusal = Refusal::new(RejectReason::Unauthorized, detail).by("missing");
     refusal.challenge = Some(ask.generation.snapshot.authentication().challenge(None));
@@ -75,6 +81,7 @@ fn missing(ask: &Question<'_>) -> Box<Refusal> {
 #[cold]
 fn refused(ask: &Question<'_>, findings: &mut Findings, fault: TokenFault) -> Box<Refusal> {
     findings.token = TokenNote::Refused(fault);
+    ask.edge.telemetry.token(TokenCount::Refused(fault));
     let authentication = ask.generation.snapshot.authentication();
     let mut refusal = Refusal::new(RejectReason::Unauthorized, fault.text()).by(fault.as_str());
     refusal.challenge = Some(authentication.challenge(Some(fault)));

@@ -31,6 +31,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use meridian_policies::affinity::CookieSeen;
+use meridian_policies::identity::TokenCount;
 use meridian_policies::regions::AffinityOutcome;
 use meridian_policies::replay::Asked;
 use meridian_policies::{Receipt, RegionIndex, RejectReason};
@@ -73,6 +74,7 @@ pub struct Telemetry {
     waf: Named,
     limited: AtomicU64,
     cookies: Counts<{ CookieSeen::COUNTED.len() }>,
+    tokens: Counts<{ TokenCount::NAMES.len() }>,
     sessions: Counts<{ AffinityOutcome::ALL.len() }>,
     versions: Versions,
     log: Option<Log>,
@@ -129,6 +131,7 @@ impl Telemetry {
             waf: Named::default(),
             limited: AtomicU64::new(0),
             cookies: Counts::new(),
+            tokens: Counts::new(),
             sessions: Counts::new(),
             versions: Versions::default(),
             log: Log::start(settings, shards)?,
@@ -313,6 +316,11 @@ impl Telemetry {
     /// An endpoint of a region was ejected.
     pub fn ejection(&self, of: &Generation, region: RegionIndex) {
         self.with_cells(of, region, |cells| cells.ejections.add(0));
+    }
+
+    /// What became of a request's token.
+    pub fn token(&self, seen: TokenCount) {
+        self.tokens.add(seen.index());
     }
 
     /// What a request's cookie said of its session.

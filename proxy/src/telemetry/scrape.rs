@@ -7,6 +7,7 @@
 use std::fmt;
 
 use meridian_policies::affinity::CookieSeen;
+use meridian_policies::identity::TokenCount;
 use meridian_policies::regions::{AffinityOutcome, RegionHealth};
 use meridian_policies::{RejectReason, Tick};
 
@@ -368,6 +369,14 @@ impl Telemetry {
             "meridian_affinity",
             "Requests of sessions, by what became of their place.",
             outcomes.collect(),
+        );
+        let tokens = TokenCount::NAMES.iter().enumerate();
+        let tokens =
+            tokens.map(|(at, result)| (vec![label("result", result)], self.tokens.read(at)));
+        out.counter(
+            "meridian_tokens",
+            "Bearer tokens, by what became of them.",
+            tokens.collect(),
         );
         let cookies = CookieSeen::COUNTED.iter().enumerate();
         let cookies =

@@ -26,6 +26,8 @@ mod slow;
 mod slow_drips;
 mod smuggling;
 mod streaming;
+#[path = "../support/mod.rs"]
+mod support;
 mod tls;
 mod tls_hosts;
 mod tokens;

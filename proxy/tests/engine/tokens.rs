@@ -1,6 +1,7 @@
 //! Tokens between real sockets: who is let in, what a token opens, and that
 //! nothing but a verified one does.
 
+use std::process::Command;
 use std::sync::Arc;
 
 use meridian::reload;
@@ -12,6 +13,7 @@ use crate::harness::pki::{self, Authority, Visit, replace};
 use crate::harness::tokens::{Issuer, now_s, policy};
 use crate::harness::upstream::field;
 use crate::harness::{Setup, TestEdge, Upstream, h2client, h3client, until};
+use crate::support;
 
 const LAW: &str = include_str!("../../../conf/policies/residency.yaml");
 
@@ -136,6 +138,16 @@ fn a_good_token_passes_over_every_protocol_and_a_bad_one_over_none() {
         });
     }
     assert_eq!(world.upstream.count("GET /x"), 4);
+    // One signature for all four; forged ones are computed each time.
+    for (result, count) in [
+        ("verified", 1),
+        ("known", 3),
+        ("signature", 4),
+        ("missing", 4),
+    ] {
+        let series = format!("meridian_tokens_total{{result=\"{result}\"}}");
+        assert_eq!(world.edge.metric(&series), count, "{result}");
+    }
 }
 
 #[test]
@@ -570,4 +582,63 @@ fn decisions_about_tokens_come_out_again_from_their_records() {
             Ok(None)
         ]
     );
+}
+
+#[test]
+fn tokens_of_pyjwt_count_by_every_algorithm_and_bad_ones_by_none() {
+    let python = support::repository().join(".test/python/bin/python");
+    let script = support::repository().join("tests-clients/tokens_python.py");
+    let made = Command::new(python).arg(script).output();
+    let made = match made {
+        Ok(made) if made.status.success() => made.stdout,
+        Ok(_) | Err(_) => {
+            let test = "tokens_of_pyjwt_count_by_every_algorithm_and_bad_ones_by_none";
+            return support::skipped(test, "no PyJWT (pip install pyjwt[crypto])");
+        }
+    };
+    let made: Value = serde_json::from_slice(&made).unwrap();
+    let algorithms = "RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA";
+    let upstream = Upstream::echo();
+    let edge = Setup::to(&[upstream.address])
+        .policy_file("jwks.json", &made["keys"].to_string())
+        .policies(&policy("", "").replace("EdDSA", algorithms))
+        .start();
+    let tokens = |of: &str| -> Vec<(String, String)> {
+        let map = made[of].as_object().unwrap();
+        let token = |value: &Value| value.as_str().unwrap().to_owned();
+        map.iter()
+            .map(|(why, value)| (why.clone(), token(value)))
+            .collect()
+    };
+    let (good, bad) = (tokens("good"), tokens("bad"));
+    assert_eq!((good.len(), bad.len()), (9, 8));
+    let value = |token: &str| http::HeaderValue::try_from(format!("Bearer {token}")).unwrap();
+    for (status, tokens) in [(200, &good), (401, &bad)] {
+        for (why, token) in tokens {
+            let request = format!("GET /x HTTP/1.1\r\nHost: edge\r\n{}\r\n", bearer(token));
+            let answer = edge.plain().ask(request);
+            assert_eq!(answer.status, status, "{why}: {}", answer.text());
+            if status == 401 && why != "unsigned" {
+                assert!(
+                    answer.text().contains(&format!("\"rule\":\"{why}\"")),
+                    "{}",
+                    answer.text()
+                );
+            }
+        }
+        h2client::with(&edge, async |mut client| {
+            for (why, token) in tokens {
+                let mut request = h2client::request("GET", "/x");
+                request.headers_mut().insert("authorization", value(token));
+                assert_eq!(client.ask_with(request).await.status, status, "{why}");
+            }
+        });
+        h3client::with(&edge, async |mut client| {
+            for (why, token) in tokens {
+                let mut request = h3client::request("GET", "/x");
+                request.headers_mut().insert("authorization", value(token));
+                assert_eq!(client.ask_with(request).await.status, status, "{why}");
+            }
+        });
+    }
 }
