@@ -9,8 +9,10 @@
 mod accept;
 mod app;
 mod carried;
+mod connections;
 mod health;
 mod quic;
+mod rate;
 mod sockets;
 mod supervisor;
 pub mod tls;
@@ -38,7 +40,7 @@ use crate::edge::{Edge, Phase};
 use crate::pipeline::events::notice;
 
 use self::app::{App, ListenerContext};
-pub use self::app::{Connections, Refused};
+pub use self::connections::{Connections, Refused};
 use self::quic::{Lineage, Quic};
 use self::sockets::Bound;
 pub use self::sockets::{BindError, BoundSockets};

@@ -131,6 +131,7 @@ fn edge(folder: &Path, admin: &str) -> Arc<Edge> {
         reload::first(&settings, &state, &clock).unwrap_or_else(|faults| panic!("{}", faults[0]));
     let tls = Tls::load(&settings).unwrap_or_else(|faults| panic!("{faults:?}"));
     let telemetry = Telemetry::new(&settings.telemetry, &settings.edge_region).unwrap();
+    let connections = Connections::new(&settings.limits);
     Arc::new(Edge {
         tls,
         settings,
@@ -142,7 +143,7 @@ fn edge(folder: &Path, admin: &str) -> Arc<Edge> {
         clock,
         lifecycle: Lifecycle::new(),
         reloads,
-        connections: Connections::new(),
+        connections,
     })
 }
 

@@ -69,6 +69,7 @@ pub(super) fn edge(
     notices.extend(reloads.databases().iter().filter(|d| d.stale).map(stale));
     let telemetry = Telemetry::new(&settings.telemetry, &settings.edge_region)
         .map_err(|error| StartError::System(error.into()))?;
+    let connections = Connections::new(&settings.limits);
     let edge = Arc::new(Edge {
         tls,
         settings,
@@ -76,7 +77,7 @@ pub(super) fn edge(
         state,
         limits: LimitState::new(LIMITED_ADDRESSES),
         budget: Budget::new(),
-        connections: Connections::new(),
+        connections,
         telemetry,
         clock,
         lifecycle: Lifecycle::new().leaving_for(delay),

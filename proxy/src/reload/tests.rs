@@ -71,6 +71,7 @@ impl Home {
         let (generation, reloads) = first(&settings, &state, &clock).unwrap();
         let tls = Tls::load(&settings).unwrap_or_else(|faults| panic!("{faults:?}"));
         let telemetry = Telemetry::new(&settings.telemetry, &settings.edge_region).unwrap();
+        let connections = Connections::new(&settings.limits);
         Arc::new(Edge {
             tls,
             settings,
@@ -78,7 +79,7 @@ impl Home {
             state,
             limits: LimitState::new(64),
             budget: Budget::new(),
-            connections: Connections::new(),
+            connections,
             telemetry,
             clock,
             lifecycle: Lifecycle::new(),

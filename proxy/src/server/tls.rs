@@ -11,7 +11,6 @@ mod connection;
 mod key_log;
 mod names;
 mod pair;
-mod rate;
 mod reload;
 mod resolver;
 mod tickets;
@@ -33,12 +32,12 @@ use self::client_auth::{Demand, Verifier};
 pub use self::connection::{ConnectionTls, Unusable};
 pub use self::key_log::KeyLogFile;
 use self::pair::{Print, Source};
-use self::rate::Rate;
 use self::reload::Tried;
 pub use self::reload::{CertificateStatus, Change, TlsChange};
 use self::resolver::{Conflict, Entry, Resolver, Table};
 use self::tickets::{Keys, Sealed};
 pub use self::upstream::{Secured, Upstreams, Verified, refused_afterwards};
+use super::rate::Rate;
 use crate::settings::{
     ClientAuth, Listener, Protocols, Settings, Switch, Tickets, TlsSettings, TlsVersion, unreadable,
 };

@@ -178,6 +178,8 @@ fn limits(raw: &raw::Limits) -> ProcessLimits {
             target_bytes: raw.target_bytes.map_or(head.target_bytes, |n| size(n.0)),
         },
         requests_per_connection: raw.requests_per_connection,
+        connections_per_second: raw.connections_per_second,
+        connections_per_second_per_address: raw.connections_per_second_per_address,
         handshakes_per_second: raw.handshakes_per_second,
         handshakes_per_second_per_address: raw.handshakes_per_second_per_address,
         buffered_body: raw.buffered_body.map_or(plain.buffered_body, |n| size(n.0)),

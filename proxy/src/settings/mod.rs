@@ -248,6 +248,12 @@ pub struct ProcessLimits {
     pub quic_handshakes: usize,
     /// After so many a connection is closed politely; `None`: never.
     pub requests_per_connection: Option<NonZeroU64>,
+    /// Client connections that are taken in a second, in all; `None`: any
+    /// number.
+    pub connections_per_second: Option<NonZeroU32>,
+    /// Client connections that are taken in a second from one address (IPv6:
+    /// /64); `None`: any number.
+    pub connections_per_second_per_address: Option<NonZeroU32>,
     /// TLS handshakes that begin in a second, in all; `None`: any number.
     pub handshakes_per_second: Option<NonZeroU32>,
     /// TLS handshakes that begin in a second from one address (IPv6: /64);
@@ -266,6 +272,8 @@ impl Default for ProcessLimits {
             quic_handshakes: 256,
             head: HeadLimits::default(),
             requests_per_connection: None,
+            connections_per_second: None,
+            connections_per_second_per_address: None,
             handshakes_per_second: None,
             handshakes_per_second_per_address: None,
             buffered_body: 64 * 1024,

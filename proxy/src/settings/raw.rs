@@ -567,6 +567,8 @@ pub(super) struct Limits {
     pub(super) head_fields: Option<Within<8, 1_000>>,
     pub(super) target_bytes: Option<Size<64, 65_536>>,
     pub(super) requests_per_connection: Option<NonZeroU64>,
+    pub(super) connections_per_second: Option<NonZeroU32>,
+    pub(super) connections_per_second_per_address: Option<NonZeroU32>,
     pub(super) handshakes_per_second: Option<NonZeroU32>,
     pub(super) handshakes_per_second_per_address: Option<NonZeroU32>,
     pub(super) buffered_body: Option<Size<0, 16_777_216>>,

@@ -85,6 +85,8 @@ labels! {
         ProcessLimit = "process-limit",
         /// The address has as many connections as it may.
         AddressLimit = "address-limit",
+        /// More connections in a second than may come.
+        ConnectionRate = "connection-rate",
         /// An access rule refused the address.
         Denied = "denied",
         /// More control frames or resets than any client needs.

@@ -51,6 +51,23 @@ fn the_client_that_the_header_names_is_the_peer() {
 }
 
 #[test]
+fn the_rate_of_connections_counts_the_clients_that_are_named() {
+    let upstream = Upstream::echo();
+    let edge = carried(&upstream)
+        .limits("connections_per_second_per_address: 3")
+        .start();
+    let served = |header: &[u8]| {
+        let mut client = begin(&edge, header);
+        client.send("GET / HTTP/1.1\r\nHost: edge\r\n\r\n");
+        client.try_answer("GET").is_ok()
+    };
+    let refused = (0..20).filter(|_| !served(LINE)).count();
+    assert!(refused > 0);
+    assert!(served(BINARY), "another client of the same balancer");
+    assert_eq!(edge.closed("connection-rate"), refused as u64);
+}
+
+#[test]
 fn the_header_stands_before_tls() {
     let upstream = Upstream::echo();
     let edge = carried(&upstream).start();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::harness::frames::{self, Frames, Verdict};
 use crate::harness::h3client;
-use crate::harness::{CARRIERS, End, PATIENCE, Setup, Upstream, until};
+use crate::harness::{CARRIERS, Client, End, PATIENCE, Setup, Upstream, until};
 
 #[test]
 fn connections_over_the_process_limit_are_closed_and_counted() {
@@ -52,6 +52,69 @@ fn connections_over_an_addresss_limit_are_closed_and_counted() {
     assert!(rest.is_empty());
     assert_eq!(edge.closed("address-limit"), 1);
     assert_eq!(edge.edge.connections.open(), 2);
+}
+
+#[test]
+fn connections_over_the_rate_are_closed_and_counted_and_open_ones_go_on() {
+    let upstream = Upstream::echo();
+    for limit in [
+        "connections_per_second: 3",
+        "connections_per_second_per_address: 3",
+    ] {
+        let edge = Setup::to(&[upstream.address]).limits(limit).start();
+        let mut kept = edge.plain();
+        assert_eq!(kept.get("/").status, 200);
+        let served = |client: &mut Client| {
+            client.send("GET / HTTP/1.1\r\nHost: edge\r\n\r\n");
+            client.try_answer("GET").is_ok()
+        };
+        // More than a second's worth at once: some are closed without a word.
+        let burst: Vec<bool> = (0..20).map(|_| served(&mut edge.plain())).collect();
+        assert!(burst.contains(&false), "{limit}");
+        let closed = until("it is counted", || {
+            let closed = edge.closed("connection-rate");
+            (closed > 0).then_some(closed)
+        });
+        let refused = burst.iter().filter(|served| !**served).count();
+        assert_eq!(closed, refused as u64, "{limit}");
+        assert_eq!(kept.get("/").status, 200);
+        until("the rate lets another one in", || {
+            served(&mut edge.plain()).then_some(())
+        });
+    }
+}
+
+#[test]
+fn over_quic_too_connections_have_a_rate() {
+    let upstream = Upstream::echo();
+    let edge = Setup::to(&[upstream.address])
+        .limits("connections_per_second: 3")
+        .start();
+    h3client::run(async {
+        let mut kept = h3client::Session::connect(edge.tls).await;
+        let mut refused = 0;
+        for _ in 0..20 {
+            let (_endpoint, quic) = h3client::quic(edge.tls).await;
+            let asked = async {
+                let (mut send, mut recv) = quic.open_bi().await.ok()?;
+                let head = h3client::head("GET", "/", &[]);
+                send.write_all(&head).await.ok()?;
+                send.finish().ok()?;
+                recv.read_to_end(10_000).await.ok()
+            };
+            if asked.await.is_none() {
+                let quinn::ConnectionError::ApplicationClosed(close) = quic.closed().await else {
+                    panic!("it was not closed by the edge");
+                };
+                // H3_EXCESSIVE_LOAD.
+                assert_eq!(u64::from(close.error_code), 0x107);
+                refused += 1;
+            }
+        }
+        assert!(refused > 0);
+        assert_eq!(edge.closed("connection-rate"), refused);
+        assert_eq!(kept.ask("GET", "/").await.status, 200);
+    });
 }
 
 #[test]

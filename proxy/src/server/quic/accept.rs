@@ -14,7 +14,7 @@ use quinn::crypto::rustls::HandshakeData;
 use quinn::{Connection, ConnectionError, Endpoint, Incoming};
 use rustls::pki_types::CertificateDer;
 
-use super::super::app::{Open, key};
+use super::super::connections::{Open, key};
 use super::super::tls::{ConnectionTls, ListenerTls, Unusable};
 use crate::edge::Edge;
 use crate::engine::connection::{ConnectionInfo, serve_h3, trust};

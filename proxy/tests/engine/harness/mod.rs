@@ -350,6 +350,7 @@ fn edge(settings: Settings) -> Arc<Edge> {
     let tls = Tls::load(&settings).unwrap_or_else(|faults| panic!("{faults:?}"));
     let telemetry = Telemetry::new(&settings.telemetry, &settings.edge_region).unwrap();
     let lifecycle = Lifecycle::new().leaving_for(settings.timeouts.drain_delay);
+    let connections = Connections::new(&settings.limits);
     Arc::new(Edge {
         tls,
         settings,
@@ -357,7 +358,7 @@ fn edge(settings: Settings) -> Arc<Edge> {
         state,
         limits: LimitState::new(1_024),
         budget: Budget::new(),
-        connections: Connections::new(),
+        connections,
         telemetry,
         clock,
         lifecycle,

@@ -1,4 +1,5 @@
-//! How many handshakes begin in a second, in all and from one address.
+//! How many of something begin in a second, in all and from one address:
+//! connections, handshakes.
 //!
 //! Promises: a refusal costs no cryptography and no memory; addresses share
 //! 4,096 cells by a hash that nobody outside can foresee, so that the bound of
