@@ -146,3 +146,32 @@ fn with_port(mut addresses: Vec<SocketAddr>, port: u16) -> Vec<SocketAddr> {
     }
     addresses
 }
+
+#[cfg(test)]
+mod tests {
+    use meridian_policies::{EdgePlace, References, Snapshot, SourceFile};
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_endpoint_with_tls_is_not_spoken_to_without_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let source = SourceFile {
+            path: "p.yaml".to_owned(),
+            text: format!(
+                "upstream_tls: {{ ca: a.pem }}\nresidency: off\n\
+                 regions: [{{ id: a, endpoints: ['https://{address}'] }}]\n"
+            ),
+        };
+        let place = EdgePlace { region: "a" };
+        let snapshot = Snapshot::compile(&[source], &References::NONE, &place).unwrap();
+        let endpoint = snapshot.endpoints().first().unwrap();
+        let connected = connect(endpoint, None, (0, Duration::from_secs(5))).await;
+        assert!(matches!(connected, Err(Unconnected::Socket(_))));
+        let (mut met, _) = listener.accept().await.unwrap();
+        assert_eq!(met.read(&mut [0]).await.unwrap(), 0, "not a byte");
+    }
+}

@@ -211,3 +211,53 @@ fn short(digest: &[u8]) -> u64 {
         .take(8)
         .fold(0, |all, byte| (all << 8) | u64::from(*byte))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Settings with one authority, in a folder that lives as long.
+    fn profile() -> (tempfile::TempDir, Vec<Arc<Profile>>) {
+        let folder = tempfile::tempdir().unwrap();
+        let made = rcgen::generate_simple_self_signed(["a".to_owned()]).unwrap();
+        let ca = folder.path().join("ca.pem");
+        std::fs::write(&ca, made.cert.pem()).unwrap();
+        let files = Files {
+            ca,
+            client: None,
+            floor: TlsVersion::V12,
+        };
+        let profile = Profile::load(files).map_err(|(_, told)| told).unwrap();
+        (folder, vec![Arc::new(profile)])
+    }
+
+    fn named(server_name: &str, settings: usize) -> EndpointTls {
+        EndpointTls {
+            settings,
+            server_name: server_name.to_owned(),
+        }
+    }
+
+    #[test]
+    fn there_is_no_connection_without_a_name_to_verify() {
+        let (_folder, profiles) = profile();
+        for name in ["", " ", ".", "a b", "*.a", "[::1]"] {
+            assert!(Secured::new(&named(name, 0), &profiles).is_err(), "{name}");
+        }
+        assert!(Secured::new(&named("a", 1), &profiles).is_err());
+        let address = Secured::new(&named("127.0.0.1", 0), &profiles).unwrap();
+        assert!(matches!(address.name, ServerName::IpAddress(_)));
+    }
+
+    #[test]
+    fn a_print_tells_names_and_authorities_apart_and_is_never_that_of_plain_text() {
+        let ((_one, first), (_two, second)) = (profile(), profile());
+        let print =
+            |name, profiles: &Vec<_>| Secured::new(&named(name, 0), profiles).unwrap().print();
+        let prints = [print("a", &first), print("b", &first), print("a", &second)];
+        let distinct: std::collections::BTreeSet<_> = prints.into_iter().collect();
+        assert_eq!(distinct.len(), 3);
+        assert!(!distinct.contains(&0));
+        assert_eq!(print("a", &first), prints[0]);
+    }
+}
