@@ -198,6 +198,7 @@ fn meant(raw: &Spanned<RawAction>, ctx: &mut CompileContext<'_>) -> RouteAction 
             RouteAction::Respond {
                 status: status.value,
                 body,
+                content_type: media_type(respond.content_type.as_ref(), ctx),
             }
         }
         RawAction::Deny(deny) => {
@@ -212,6 +213,22 @@ fn meant(raw: &Spanned<RawAction>, ctx: &mut CompileContext<'_>) -> RouteAction 
             }
         }
     }
+}
+
+/// Plain text where nothing is said.
+fn media_type(raw: Option<&Spanned<String>>, ctx: &mut CompileContext<'_>) -> String {
+    let Some(raw) = raw else {
+        return "text/plain; charset=utf-8".to_owned();
+    };
+    let plain = raw.value.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    let whole = raw.value.split_once('/').is_some_and(|(kind, rest)| {
+        !kind.is_empty() && !rest.is_empty() && raw.value.trim() == raw.value
+    });
+    if !plain || !whole || raw.value.len() > 128 {
+        let message = format!("`{}` is no media type", raw.value);
+        ctx.error_help(raw.at, message, "write it as `application/json`");
+    }
+    raw.value.clone()
 }
 
 fn timeouts(raw: &RawTimeouts, ctx: &mut CompileContext<'_>) -> RouteTimeouts {

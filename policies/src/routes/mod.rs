@@ -64,6 +64,8 @@ pub enum RouteAction {
         status: u16,
         /// Body, at most 64 KiB.
         body: String,
+        /// Its media type.
+        content_type: String,
     },
     /// Refused by the edge.
     Deny {

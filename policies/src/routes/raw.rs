@@ -45,6 +45,7 @@ pub(super) enum RawAction {
 pub(super) struct RawRespond {
     pub(super) status: Spanned<u16>,
     pub(super) body: Option<Spanned<String>>,
+    pub(super) content_type: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]

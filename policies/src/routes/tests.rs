@@ -142,7 +142,8 @@ fn every_key_of_a_route_has_its_effect() {
             RouteAction::Health,
             RouteAction::Respond {
                 status: 200,
-                body: "hello".to_owned()
+                body: "hello".to_owned(),
+                content_type: "text/plain; charset=utf-8".to_owned(),
             },
             RouteAction::Deny { status: 410 },
             RouteAction::Deny { status: 403 },
@@ -244,6 +245,10 @@ fn faults_of_routes_have_their_places() {
         (
             "path: /, action: { respond: { status: 101 } }",
             "101 is not a final status: 200 to 599",
+        ),
+        (
+            "path: /, action: { respond: { status: 200, content_type: json } }",
+            "`json` is no media type",
         ),
         (
             "path: /, action: { respond: { status: 204, body: x } }",

@@ -252,10 +252,9 @@ impl<'a> Exchange<'a, '_> {
                 self.proceed(down, work, body).await
             }
             Ok(Entry::Health) => self.health(down, head).await,
-            Ok(Entry::Respond(status, text)) => {
+            Ok(Entry::Respond(status, kind, text)) => {
                 self.record.status = status;
-                self.own_answer(down, head, (status, "text/plain; charset=utf-8", text))
-                    .await
+                self.own_answer(down, head, (status, kind, text)).await
             }
             Err(refusal) => {
                 // Only for the id that an MCP client waits for.

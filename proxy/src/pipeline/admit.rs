@@ -48,8 +48,8 @@ pub enum Entry<'a> {
     Proceed,
     /// The edge's own health.
     Health,
-    /// An answer that the route states.
-    Respond(u16, &'a str),
+    /// An answer that the route states: status, media type, content.
+    Respond(u16, &'a str, &'a str),
 }
 
 /// What the admission found, whatever its end: for the receipt and the
@@ -111,7 +111,11 @@ pub fn enter<'a>(
         // Any 2xx would tell the client that it has its WebSocket.
         RouteAction::Respond { .. } | RouteAction::Health if connect => Err(no_websocket()),
         RouteAction::Forward if connect && route.websocket == WebSocket::Off => Err(no_websocket()),
-        RouteAction::Respond { status, body } => Ok(Entry::Respond(*status, body)),
+        RouteAction::Respond {
+            status,
+            body,
+            content_type,
+        } => Ok(Entry::Respond(*status, content_type, body)),
         RouteAction::Forward | RouteAction::Health => {
             origin(ask, facts)?;
             Ok(Entry::Proceed)

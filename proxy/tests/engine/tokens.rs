@@ -642,3 +642,31 @@ fn tokens_of_pyjwt_count_by_every_algorithm_and_bad_ones_by_none() {
         });
     }
 }
+
+#[test]
+fn metadata_of_the_resource_is_answered_without_a_token() {
+    const METADATA: &str = r#"
+  - id: metadata
+    path: /.well-known/oauth-protected-resource*
+    authentication: off
+    action:
+      respond: { status: 200, content_type: application/json, body: '{"resource":"https://edge"}' }
+  - { id: everything, path: "/*" }
+"#;
+    let (upstream, issuer) = (Upstream::echo(), Issuer::new("a"));
+    let edge = Setup::to(&[upstream.address])
+        .routes(METADATA)
+        .policy_file("jwks.json", &issuer.keys())
+        .policies(&policy("", ""))
+        .start();
+    for path in ["", "/mcp"] {
+        let path = format!("/.well-known/oauth-protected-resource{path}");
+        let answer = edge.plain().get(&path);
+        assert_eq!(
+            (answer.status, answer.text()),
+            (200, r#"{"resource":"https://edge"}"#)
+        );
+        assert_eq!(answer.field("content-type"), Some("application/json"));
+    }
+    assert_eq!(edge.plain().get("/").status, 401);
+}
