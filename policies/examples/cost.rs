@@ -10,7 +10,8 @@
 //! regions (3 and more; 11 are shipped, further ones are spread over the globe).
 //! Parts: `select` and
 //! `select-point` (a client of whom a country or a point is known), `select-all`
-//! (every region weighed, as explanations do),
+//! (every region weighed, as explanations do), `select-session` (a hashed session),
+//! `select-ordered` (an operator pins a region),
 //! `obligations`, `rate-limit` (the field's text), `limit` (the counter).
 
 use std::env;
@@ -20,12 +21,14 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use meridian_geo::{Certainty, Country, Location, Point, Source, UnknownReason};
+use meridian_policies::affinity::SessionKey;
 use meridian_policies::limits::{self, LimitState, LimitVerdict};
 use meridian_policies::regions::{Ask, Candidate, Choice, NoRegion, Tried, select, select_all};
 use meridian_policies::residency::{Permitted, classify, eligible};
 use meridian_policies::{
-    AttemptOutcome, AttemptReport, Claims, ClientSource, EdgePlace, EndpointIndex, Facts,
-    References, RegionIndex, Route, RouteIndex, Snapshot, SourceFile, State, Tick, Trust, View,
+    AttemptOutcome, AttemptReport, Claims, ClientSource, EdgePlace, EndpointIndex, Facts, Override,
+    OverrideAction, References, RegionIndex, Route, RouteIndex, Snapshot, SourceFile, State, Tick,
+    Trust, View,
 };
 use meridian_wire::{EndStream, HeadLimits, RequestBuilder, RequestHead, Version};
 
@@ -77,10 +80,12 @@ fn main() -> Result<(), Failure> {
         match part.as_str() {
             "select" | "select-point" => rig.select(number, select),
             "select-all" => rig.select(number, select_all),
+            "select-session" => rig.session(number),
+            "select-ordered" => rig.ordered(number),
             "obligations" => rig.obligations(),
             "rate-limit" => rig.rate_limit(number),
             "limit" => drop(black_box(rig.limit(number))),
-            _ => return Err("select, select-point, select-all, obligations, rate-limit or limit?"),
+            _ => return Err("which part? See the head of this file"),
         }
     }
     Ok(())
@@ -108,6 +113,31 @@ fn at(number: u64) -> Tick {
 impl Rig<'_> {
     /// One in 32 is reported, so that load and latencies are known.
     fn select(&mut self, number: u64, choose: Choose) {
+        self.choose(number, (None, choose));
+    }
+
+    /// A thousand sessions.
+    fn session(&mut self, number: u64) {
+        let key = SessionKey((number % 1_000).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        self.choose(number, (Some(key), select));
+    }
+
+    /// An operator prefers the second region.
+    fn ordered(&mut self, number: u64) {
+        if number == 0 {
+            let order = Override {
+                action: OverrideAction::Pin,
+                until: Tick(u64::MAX),
+                set_unix_ms: 0,
+                reason: "a measurement".to_owned(),
+                route: None,
+            };
+            self.view.order(RegionIndex(1), order);
+        }
+        self.choose(number, (None, select));
+    }
+
+    fn choose(&mut self, number: u64, (session, choose): (Option<SessionKey>, Choose)) {
         let now = at(number);
         let ask = Ask {
             facts: &self.facts,
@@ -115,10 +145,10 @@ impl Rig<'_> {
             route: self.route.0,
             tried: &Tried::new(),
             affinity: None,
-            session: None,
+            session,
             version: None,
             now,
-            draw: number,
+            draw: session.map_or(number, |key| key.0),
         };
         let choice = choose(
             self.snapshot,

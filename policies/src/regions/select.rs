@@ -47,8 +47,8 @@ pub fn select(
     ask: &Ask<'_>,
     candidates: &mut Vec<Candidate>,
 ) -> Result<Choice, NoRegion> {
-    // Orders and sessions compare all that are permitted.
-    let looks = if view.may_be_ruled(ask.now) || ask.session.is_some() {
+    // Orders compare all that are permitted.
+    let looks = if view.may_be_ruled(ask.now) {
         Looks::All
     } else {
         Looks::Enough
@@ -489,20 +489,44 @@ impl Weighing<'_> {
     }
 
     /// Weighs permitted regions from the nearest on, until no further one can
-    /// be as good as the best.
+    /// be as good as the best, or share its sessions.
     fn nearest(&self, candidates: &mut Vec<Candidate>, top: &mut Top) {
         let scoring = &self.snapshot.regions.scoring;
         let Some(rest) = scoring.at_most_beside_latency() else {
             return self.every(candidates, top);
         };
+        match self.ask.session {
+            None => self.until((rest, TIE), |top, _, _| top.score, (candidates, top)),
+            Some(_) => {
+                let best_of = |_: &Top, weighed: &Candidate, best: f32| match weighed.removed_by {
+                    None => best.max(self.scale.worth(weighed)),
+                    Some(_) => best,
+                };
+                let bar = self.scale.session_bar(rest);
+                self.until(bar, best_of, (candidates, top));
+            }
+        }
+    }
+
+    /// From the nearest on, until even `rest` beside its latency's part would
+    /// leave a region so far `behind` the best one that serves.
+    #[inline]
+    fn until(
+        &self,
+        (rest, behind): (f32, f32),
+        best_of: impl Fn(&Top, &Candidate, f32) -> f32,
+        (candidates, top): (&mut Vec<Candidate>, &mut Top),
+    ) {
+        let scoring = &self.snapshot.regions.scoring;
         let correction = self.view.least_correction();
+        let mut best = f32::NEG_INFINITY;
         for at in self.scale.origin.order().iter().copied().map(RegionIndex) {
             let Some(hot) = self.snapshot.regions.hot.get(at.index()) else {
                 continue;
             };
             if top.tier == 0
                 && let Some(estimate) = self.scale.origin.estimate(at)
-                && scoring.latency_part(estimate.expected + correction) + rest < top.score - TIE
+                && scoring.latency_part(estimate.expected + correction) + rest < best - behind
             {
                 return;
             }
@@ -511,6 +535,7 @@ impl Weighing<'_> {
                 Some(Removal::Law | Removal::RouteConstraint) => {}
                 Some(_) | None => candidates.push(top.note(weighed)),
             }
+            best = best_of(top, &weighed, best);
         }
     }
 

@@ -161,6 +161,8 @@ pub(crate) struct Answer {
     pub(crate) choice: Result<Choice, NoRegion>,
     pub(crate) candidates: Vec<Candidate>,
     pub(crate) terms: Vec<Terms>,
+    /// Regions that a request would have looked at.
+    pub(crate) looked_at: usize,
 }
 
 /// A snapshot, its live state and a clock.
@@ -235,6 +237,7 @@ impl World {
             choice,
             candidates,
             terms,
+            looked_at: enough.len(),
         })
     }
 

@@ -38,4 +38,6 @@ pub use transfer::{Transfer, TransferAsk, transfer};
 pub use vouched::vouched;
 
 #[cfg(test)]
+mod table;
+#[cfg(test)]
 mod tests;

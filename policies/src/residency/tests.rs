@@ -4,73 +4,7 @@ use super::*;
 use crate::testing::{brief, facts, faults, head, shipped, snapshot};
 use crate::{Claims, Era, Facts, HeaderBody, McpFacts, Snapshot, Vouched};
 
-const EUROPE: &[&str] = &["europe-west1", "europe-west4"];
-const ANY: &[&str] = &[
-    "us-central1",
-    "europe-west1",
-    "asia-southeast1",
-    "us-east1",
-    "europe-west4",
-    "asia-northeast1",
-    "southamerica-east1",
-    "australia-southeast1",
-    "europe-west2",
-    "me-west1",
-    "asia-south1",
-];
-const NONE: &[&str] = &[];
-
-/// Without consent, with consent.
-struct Row {
-    country: &'static str,
-    tier_1: &'static [&'static str],
-    tier_2: (&'static [&'static str], &'static [&'static str]),
-    tier_3: &'static [&'static str],
-}
-
-fn rows() -> Vec<Row> {
-    let row = |country, tier_1, tier_2, tier_3| Row {
-        country,
-        tier_1,
-        tier_2,
-        tier_3,
-    };
-    let all_europe: &[&str] = &["europe-west1", "europe-west4", "europe-west2"];
-    let america: &[&str] = &["us-central1", "us-east1"];
-    let asia: &[&str] = &[
-        "asia-southeast1",
-        "asia-northeast1",
-        "australia-southeast1",
-        "asia-south1",
-    ];
-    let mut rows = Vec::new();
-    for country in ["DE", "FR", "IE", "IS", "LI", "NO", "RE"] {
-        rows.push(row(country, EUROPE, (all_europe, all_europe), ANY));
-    }
-    rows.push(row("GB", &["europe-west2"], (all_europe, all_europe), ANY));
-    rows.push(row("CH", EUROPE, (all_europe, all_europe), ANY));
-    rows.push(row("US", america, (america, ANY), ANY));
-    rows.push(row("PR", america, (america, ANY), ANY));
-    rows.push(row("BR", &["southamerica-east1"], (ANY, ANY), ANY));
-    rows.push(row("IN", &["asia-south1"], (ANY, ANY), ANY));
-    rows.push(row("SG", &["asia-southeast1"], (asia, asia), ANY));
-    for (country, own) in [
-        ("JP", &["asia-northeast1"] as &[&str]),
-        ("AU", &["australia-southeast1"]),
-        ("IL", &["me-west1"]),
-    ] {
-        rows.push(row(country, own, (own, ANY), ANY));
-    }
-    for country in ["CN", "RU"] {
-        rows.push(row(country, NONE, (NONE, NONE), NONE));
-    }
-    for country in ["CA", "ZA", "TR", "HK", "unknown"] {
-        rows.push(row(country, NONE, (NONE, ANY), ANY));
-    }
-    rows
-}
-
-fn gate(
+pub(super) fn gate(
     snapshot: &Snapshot,
     facts: &Facts<'_>,
     class: DataClass,
@@ -94,45 +28,13 @@ fn permitted<'a>(snapshot: &'a Snapshot, facts: &Facts<'_>, class: DataClass) ->
         .unwrap_or_default()
 }
 
-fn sorted<'a>(names: &[&'a str]) -> Vec<&'a str> {
-    let mut names = names.to_vec();
-    names.sort_unstable();
-    names
-}
-
-fn with_consent<'a>(facts: &Facts<'a>) -> Facts<'a> {
+pub(super) fn with_consent<'a>(facts: &Facts<'a>) -> Facts<'a> {
     Facts {
         claims: Claims {
             consent: Some(Vouched::Token),
             ..facts.claims
         },
         ..*facts
-    }
-}
-
-#[test]
-fn the_shipped_policy_gives_the_published_table() {
-    let snapshot = shipped();
-    let head = head("GET /v3/echo", &[]);
-    for row in rows() {
-        let facts = facts(&head, row.country);
-        for (class, consent, expected) in [
-            (DataClass::Tier1Pii, false, row.tier_1),
-            (DataClass::Tier1Pii, true, row.tier_1),
-            (DataClass::Tier2Personal, false, row.tier_2.0),
-            (DataClass::Tier2Personal, true, row.tier_2.1),
-            (DataClass::Tier3Operational, false, row.tier_3),
-            (DataClass::Tier4Public, false, ANY),
-        ] {
-            let facts = if consent { with_consent(&facts) } else { facts };
-            let got = permitted(&snapshot, &facts, class);
-            assert_eq!(
-                sorted(&got),
-                sorted(expected),
-                "{} {class} consent {consent}",
-                row.country
-            );
-        }
     }
 }
 

@@ -136,7 +136,7 @@ fn snapshot(
     compiled
 }
 
-fn locator(
+pub(super) fn locator(
     settings: &Settings,
     snapshot: &Snapshot,
     databases: &[InUse],
@@ -164,7 +164,7 @@ fn locator(
 
 /// The rules that are live, if they come from the same text: compiling takes
 /// longer than all the rest.
-fn rules(frame: &Frame<'_>, snapshot: &Snapshot) -> Result<Arc<Ruleset>, Diagnostic> {
+pub(super) fn rules(frame: &Frame<'_>, snapshot: &Snapshot) -> Result<Arc<Ruleset>, Diagnostic> {
     let disabled = &snapshot.waf().disabled_rules;
     if let Some(live) = frame.live
         && live.snapshot.waf().disabled_rules == *disabled

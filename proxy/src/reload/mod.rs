@@ -7,6 +7,8 @@
 
 mod compile;
 mod databases;
+#[cfg(test)]
+mod examples;
 mod gather;
 mod log;
 mod watch;

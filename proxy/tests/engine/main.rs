@@ -19,6 +19,7 @@ mod harness;
 mod identity;
 mod limits;
 mod mcp_streams;
+mod places;
 mod pool;
 mod residency;
 mod sessions;

@@ -13,6 +13,9 @@ use crate::regions::choice::{AffinityOutcome, Candidate, Removal};
 use crate::regions::score::load_score;
 use crate::state::mix;
 
+/// Points that sums of terms in another order may differ by.
+const ROUNDING: f32 = 0.01;
+
 impl Scale<'_> {
     /// The region that serves a session, and whether it is the session's
     /// home. The tier's removals are taken back.
@@ -62,8 +65,18 @@ impl Scale<'_> {
             .max_by_key(|candidate| self.rank(candidate.region, key))
     }
 
+    /// What a further region's worth is at most beside its latency's part, of
+    /// a score's `rest`, and how far behind the best one it shares no session.
+    /// The best one that serves is no better than the best home: what cannot
+    /// share with it is neither a home nor the next.
+    pub(super) fn session_bar(&self, rest: f32) -> (f32, f32) {
+        let scoring = &self.snapshot.regions.scoring;
+        let spread = self.snapshot.affinity.spread.max(super::TIE);
+        (rest - 100.0 * scoring.weights().load, spread + ROUNDING)
+    }
+
     /// The score without its load.
-    fn worth(&self, candidate: &Candidate) -> f32 {
+    pub(super) fn worth(&self, candidate: &Candidate) -> f32 {
         let weight = self.snapshot.regions.scoring.weights().load;
         candidate.score - weight * load_score(candidate.seen.load)
     }

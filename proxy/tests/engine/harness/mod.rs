@@ -67,6 +67,7 @@ pub(crate) struct Setup {
     folder: Option<TempDir>,
     audit: String,
     recording: String,
+    geo: String,
     listener: String,
     log: bool,
     files: Vec<(&'static str, String)>,
@@ -101,6 +102,7 @@ impl Setup {
             folder: None,
             audit: String::new(),
             recording: String::new(),
+            geo: "embedded: off".to_owned(),
             listener: String::new(),
             log: false,
             files: Vec::new(),
@@ -202,6 +204,13 @@ impl Setup {
         self
     }
 
+    /// Where clients are: members of `geo`, with files of `folder`.
+    pub(crate) fn located(mut self, geo: &str, folder: TempDir) -> Self {
+        geo.clone_into(&mut self.geo);
+        self.folder = Some(folder);
+        self
+    }
+
     /// More keys of the listener with TLS, for example `h3_port: 443`.
     pub(crate) fn listener(mut self, keys: &str) -> Self {
         self.listener = format!("{keys}\n    ");
@@ -250,11 +259,12 @@ impl Setup {
              \x20 - {{ address: \"127.0.0.1:0\", protocols: [h1]{carried} }}\n\
              \x20 - address: \"127.0.0.1:0\"\n    protocols: [{protocols}]\n{carried_too}\
              \x20   {}tls:\n      {}\n\
-             admin: {{ address: \"off\" }}\ngeo: {{ embedded: off }}\n\
+             admin: {{ address: \"off\" }}\ngeo: {{ {} }}\n\
              telemetry: {{ access_log: {}, receipts: 64{} }}\n",
             self.threads,
             self.listener,
             self.tls.as_ref().unwrap_or(&default),
+            self.geo,
             if self.log { LOG } else { "off" },
             self.audit,
         );

@@ -1,11 +1,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use proptest::prelude::*;
+
 use crate::affinity::SessionKey;
-use crate::regions::testkit::{SHIPPED, World, compile, shipped, try_compile};
+use crate::regions::testkit::{SHIPPED, World, compile, drain, shipped, try_compile};
 use crate::regions::{AffinityOutcome, VersionIndex};
 use crate::state::{AttemptOutcome, OverrideAction};
-use crate::{EndpointIndex, state::mix};
+use crate::{EndpointIndex, RegionIndex, state::mix};
 
 /// Regions that are equally good for everybody, of two endpoints each.
 fn alike(regions: usize) -> World {
@@ -280,4 +282,75 @@ fn version_lists_with_faults_are_refused_and_idle_ones_warned_about() {
         let said: String = faults(traffic);
         assert!(said.contains(word), "{traffic}: {said}");
     }
+}
+
+/// The shipped regions and sixty more, over the whole globe.
+fn many(spread: u32) -> World {
+    let more = (0..60).fold(String::new(), |mut text, at: i32| {
+        let (lat, lon) = (at * 7 % 120 - 60, at * 37 % 360 - 180);
+        let _ = writeln!(
+            text,
+            "  - {{ id: extra-{at}, location: {{ country: DE, lat: {lat}, lon: {lon} }}, \
+             capacity: 100, endpoints: ['http://extra-{at}'] }}"
+        );
+        text
+    });
+    let affinity = format!("session_affinity: {{ type: client_ip, spread: {spread} }}\n");
+    let mut files: Vec<(&str, String)> = SHIPPED
+        .iter()
+        .map(|(path, text)| (*path, (*text).to_owned()))
+        .collect();
+    files[0].1.push_str(&more);
+    files.push(("affinity.yaml", affinity));
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, &**text)).collect();
+    World::new(try_compile(&files).unwrap_or_else(|faults| panic!("{}", faults.join("\n"))))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// `World::ask` compares the choice with that of all regions weighed.
+    #[test]
+    fn a_session_is_where_it_would_be_were_every_region_weighed(
+        spread in prop::sample::select(vec![0u32, 2, 10, 100]),
+        key: u64,
+        country in prop::sample::select(vec!["DE", "US", "JP", "BR", "ZA", "unknown"]),
+        flights in prop::collection::vec((0u32..71, 1u32..120), 0..12),
+        ejected in prop::collection::vec(0u32..71, 0..12),
+        drained in prop::collection::vec(0u16..71, 0..3),
+        measured in prop::collection::vec((0u32..71, 1u64..400), 0..6),
+    ) {
+        let mut world = many(spread);
+        for (endpoint, count) in flights {
+            for _ in 0..count {
+                world.view.begin(EndpointIndex(endpoint), world.now);
+            }
+        }
+        for endpoint in ejected {
+            world.eject(EndpointIndex(endpoint));
+        }
+        for region in drained {
+            let until = world.now + std::time::Duration::from_secs(60);
+            world.view.order(RegionIndex(region), drain(until));
+        }
+        for (endpoint, ms) in measured {
+            let took = std::time::Duration::from_millis(ms);
+            for _ in 0..20 {
+                world.view.record_round_trip(EndpointIndex(endpoint), took, world.now);
+            }
+        }
+        for nth in 0..8 {
+            world.session = Some(SessionKey(mix(key, nth)));
+            world.ask(country, "tier_3_operational").unwrap();
+        }
+    }
+}
+
+#[test]
+fn far_regions_are_not_looked_at_for_a_session_either() {
+    let mut world = many(2);
+    world.session = Some(SessionKey(1));
+    let answer = world.ask("DE", "tier_3_operational").unwrap();
+    assert_eq!(answer.candidates.len(), 71, "of all");
+    assert!(answer.looked_at < 12, "{}", answer.looked_at);
 }
