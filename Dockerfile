@@ -39,6 +39,11 @@ FROM ${RUN_IMAGE} AS edge
 COPY --from=build-edge /out/meridian /usr/local/bin/meridian
 COPY conf/meridian.yaml /etc/meridian/meridian.yaml
 COPY conf/policies /etc/meridian/policies
+# What outlives a container, and may be written where the root file system is
+# read-only: the audit log.
+ENV AUDIT_DIR=/var/lib/meridian/audit
+RUN install -d -o 10001 -g 10001 -m 0750 /var/lib/meridian
+VOLUME /var/lib/meridian
 USER 10001:10001
 EXPOSE 8080 8443 8443/udp
 # SIGTERM drains: what is open finishes, the exit code is 0.

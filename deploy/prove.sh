@@ -101,7 +101,7 @@ finish() {
         say "left running: http://127.0.0.1:$HTTP_PORT, token $ADMIN_TOKEN"
     else
         [ "$code" -eq 0 ] || compose logs edge 2>&1 | tail -20 >&2 || true
-        compose down > "$STATE/down.log" 2>&1 || true
+        compose down --volumes > "$STATE/down.log" 2>&1 || true
     fi
 }
 

@@ -62,6 +62,37 @@ fn clients_are_served_where_the_policy_says() {
 }
 
 #[test]
+fn what_crossed_a_border_and_what_was_refused_is_audited_from_the_first_start() {
+    let demo = Demo::start();
+    assert_eq!(
+        demo.get("/v3/echo", &[&from("49.36.0.1"), SECRET]).status,
+        451
+    );
+    // Operational data of an Indian client goes abroad: there is no region at home.
+    assert_eq!(demo.get("/v3/echo", &[&from("49.36.0.1")]).status, 200);
+    let log = demo.dir.join("audit").display().to_string();
+    let period = [
+        "audit",
+        "report",
+        "--json",
+        "--from",
+        "2020-01-01",
+        "--to",
+        "2100-01-01",
+    ];
+    let report = until("both are in the log", || {
+        let told = run(&[&period[..], &[&log]].concat());
+        let report = (told.code == Some(0)).then(|| told.json())?;
+        let text = report.to_string();
+        (text.contains("not_protected") && text.contains("residency")).then_some(report)
+    });
+    let verified = run(&["audit", "verify", &log]);
+    assert_eq!(verified.code, Some(0), "{}{}", verified.out, verified.err);
+    assert!(verified.out.starts_with("intact: "), "{}", verified.out);
+    assert!(report.is_object());
+}
+
+#[test]
 fn the_edge_protects_itself() {
     let demo = Demo::start();
     for path in [

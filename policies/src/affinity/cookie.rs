@@ -131,6 +131,30 @@ pub(super) fn find<'a>(field: &'a [u8], name: &str) -> Option<&'a [u8]> {
     })
 }
 
+/// Appends what is left of a request's cookies without those of a name, as
+/// one field; whether anything is.
+pub(super) fn without<'a>(
+    fields: impl Iterator<Item = &'a [u8]>,
+    name: &str,
+    out: &mut Vec<u8>,
+) -> bool {
+    let start = out.len();
+    let pairs = fields.flat_map(|field| field.split(|byte| *byte == b';'));
+    for pair in pairs.map(<[u8]>::trim_ascii) {
+        let own = pair
+            .strip_prefix(name.as_bytes())
+            .is_some_and(|rest| rest.first() == Some(&b'='));
+        if own || pair.is_empty() {
+            continue;
+        }
+        if out.len() > start {
+            out.extend_from_slice(b"; ");
+        }
+        out.extend_from_slice(pair);
+    }
+    out.len() > start
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -161,6 +185,23 @@ mod tests {
         }
         let other = written(7, 1_000, &MacKey::new(b"a key of nobody"));
         assert_eq!(read(&other, &keys, 0), (CookieSeen::Forged, None));
+    }
+
+    #[test]
+    fn only_the_own_cookie_is_taken_out() {
+        let left = |fields: &[&str]| {
+            let mut out = b"before ".to_vec();
+            let fields = fields.iter().map(|field| field.as_bytes());
+            let any = without(fields, "m", &mut out);
+            let text = String::from_utf8(out.split_off(7)).unwrap();
+            assert_eq!(any, !text.is_empty());
+            text
+        };
+        assert_eq!(left(&["a=1; m=1.x; b=2"]), "a=1; b=2");
+        assert_eq!(left(&["m=1;m=2 ; m=3"]), "");
+        assert_eq!(left(&["a=\"x y\"", "m=1", "b=2;c"]), "a=\"x y\"; b=2; c");
+        assert_eq!(left(&["mm=1; xm=2; m; a=m=3;; "]), "mm=1; xm=2; m; a=m=3");
+        assert_eq!(left(&[]), "");
     }
 
     #[test]

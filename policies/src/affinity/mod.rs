@@ -12,7 +12,7 @@ mod raw;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use meridian_wire::Known;
+use meridian_wire::{Known, RequestHead};
 use serde_json::{Value, json};
 
 pub use cookie::CookieSeen;
@@ -170,6 +170,37 @@ impl SessionAffinity {
             Secure::No => {}
         }
         true
+    }
+
+    /// Whether a request of this session brought a cookie that is the edge's
+    /// own: a good one, or another of its name.
+    #[inline]
+    pub fn has_own_cookie(session: &Session) -> bool {
+        match session.cookie {
+            CookieSeen::NotUsed | CookieSeen::Absent => false,
+            CookieSeen::Valid { .. } | CookieSeen::Forged | CookieSeen::Expired => true,
+        }
+    }
+
+    /// Appends the request's cookies without the edge's own, as the value of
+    /// one field; whether there are any. Which endpoint holds a client is for
+    /// no backend to see, nor a tag to be used elsewhere.
+    pub fn other_cookies(&self, head: &RequestHead, out: &mut Vec<u8>) -> bool {
+        match &self.by {
+            By::Cookie(own) => cookie::without(head.all(Known::Cookie), &own.name, out),
+            By::Nothing | By::ClientIp | By::Header(_) | By::McpSession => false,
+        }
+    }
+
+    /// The field that says of a request which session it belongs to, and its
+    /// value for a session; `None` where no field does.
+    pub fn field(&self, session: &str) -> Option<(&str, String)> {
+        match &self.by {
+            By::Nothing | By::ClientIp => None,
+            By::Cookie(cookie) => Some(("cookie", format!("{}={session}", cookie.name))),
+            By::Header(name) => Some((name, session.to_owned())),
+            By::McpSession => Some(("mcp-session-id", session.to_owned())),
+        }
     }
 
     /// Whether clients are given cookies.

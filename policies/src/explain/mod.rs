@@ -13,7 +13,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::identity::Need;
-use crate::regions::{Ask, Candidate, Removal, Seen, Terms, Tried, select_all, terms};
+use crate::regions::{
+    Affinity, AffinityOutcome, Ask, Candidate, Removal, Seen, Terms, Tried, select_all, terms,
+};
 use crate::residency::{Classified, Permitted, classify, eligible};
 use crate::state::View;
 use crate::{
@@ -62,6 +64,8 @@ pub struct Explanation {
     pub permitted: Vec<String>,
     /// What must be done when the chosen region serves.
     pub obligations: Vec<&'static str>,
+    /// What became of the request's session; `null`: it has none.
+    pub session: Option<&'static str>,
     /// Every region as it was weighed.
     pub candidates: Vec<ExplainedCandidate>,
 }
@@ -79,24 +83,32 @@ pub struct ExplainedCandidate {
     pub terms: Terms,
 }
 
-/// Decides on `facts` as the request path would, and says why.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the five things a decision depends on"
-)]
+/// What a decision stands on beside policies, state and facts.
+#[derive(Copy, Clone, Debug, Default)]
+pub struct Moment {
+    /// Now, on the clock of the state.
+    pub now: Tick,
+    /// Now, seconds since 1970: whether a cookie has ended.
+    pub unix_s: u64,
+    /// Stands for chance. A session has a draw of its own.
+    pub draw: u64,
+    /// The endpoint that the request's MCP session id names.
+    pub mcp: Option<Affinity>,
+}
+
+/// Decides on `facts` as the request path would, and says why. Its session is
+/// found as there: by address, cookie, header or MCP session id.
 pub fn explain(
     snapshot: &Snapshot,
     view: &View,
     facts: &Facts<'_>,
-    now: Tick,
-    draw: u64,
+    moment: &Moment,
 ) -> Explanation {
     let question = Question {
         snapshot,
         view,
         facts,
-        now,
-        draw,
+        moment,
     };
     let mut explanation = Explanation::blank(facts.location);
     question.answer(&mut explanation);
@@ -119,8 +131,7 @@ struct Question<'a> {
     snapshot: &'a Snapshot,
     view: &'a View,
     facts: &'a Facts<'a>,
-    now: Tick,
-    draw: u64,
+    moment: &'a Moment,
 }
 
 impl Question<'_> {
@@ -190,16 +201,20 @@ impl Question<'_> {
         }
         out.permitted = names(self.snapshot, permitted);
         let mut candidates = Vec::new();
+        let Moment { now, draw, mcp, .. } = *self.moment;
+        let affinity = self.snapshot.affinity();
+        let session = affinity.session(self.facts, mcp, || self.moment.unix_s);
+        let version = self.snapshot.asked_version(self.facts);
         let ask = Ask {
             facts: self.facts,
             permitted,
             route,
             tried: &Tried::new(),
-            affinity: None,
-            session: None,
-            version: self.snapshot.asked_version(self.facts),
-            now: self.now,
-            draw: self.draw,
+            affinity: if version.is_some() { mcp } else { session.pin },
+            session: session.key,
+            version,
+            now,
+            draw: session.key.map_or(draw, |key| key.0),
         };
         let chosen = select_all(self.snapshot, self.view, &ask, &mut candidates);
         let facts = (permitted, &self.facts.location);
@@ -211,6 +226,8 @@ impl Question<'_> {
                 }
                 .as_str();
                 out.region = Some(self.snapshot.region(choice.region()).id.clone());
+                let session = choice.affinity();
+                out.session = (session != AffinityOutcome::NotAsked).then(|| session.as_str());
                 out.endpoint = Some(self.snapshot.endpoint(choice.endpoint()).id.clone());
                 let obligations = permitted.obligations(choice.region());
                 out.obligations = obligations.iter().map(Obligation::as_str).collect();
@@ -245,6 +262,7 @@ impl Explanation {
             audit_frequency: None,
             permitted: Vec::new(),
             obligations: Vec::new(),
+            session: None,
             candidates: Vec::new(),
         }
     }

@@ -52,6 +52,7 @@ pub(super) fn render(of: &Explanation) -> String {
         "endpoint",
         of.endpoint.as_deref().unwrap_or_default(),
     );
+    line(&mut out, "session", of.session.unwrap_or_default());
     if !of.candidates.is_empty() {
         candidates(&mut out, of);
     }

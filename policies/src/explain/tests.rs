@@ -1,7 +1,10 @@
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
 use super::*;
 use crate::regions::testkit::{World, compile, facts, head, located, shipped};
 use crate::state::{AttemptOutcome, ProbeFailure, ProbeOutcome};
-use crate::{Receipt, RuleFamily, ShortId};
+use crate::{EndpointIndex, Receipt, RuleFamily, ShortId};
 
 fn explained_for(world: &World, country: &str, path: &str, class: Option<&str>) -> Explanation {
     let fields: Vec<(&str, &str)> = class.iter().map(|class| ("x-data-class", *class)).collect();
@@ -10,8 +13,10 @@ fn explained_for(world: &World, country: &str, path: &str, class: Option<&str>) 
         &world.snapshot,
         &world.view,
         &facts(&head, located(country)),
-        world.now,
-        0,
+        &Moment {
+            now: world.now,
+            ..Moment::default()
+        },
     )
 }
 
@@ -215,4 +220,69 @@ fn an_explanation_changes_nothing() {
     }
     let status = world.view.status(&world.snapshot, world.now);
     assert!(status.iter().all(|region| region.in_flight == 0));
+}
+
+#[test]
+fn a_session_is_explained_where_it_is_served() {
+    let by = |affinity: &str| {
+        let mut text = format!("session_affinity: {{ {affinity} }}\nregions:\n");
+        for at in 0..5 {
+            let _ = writeln!(text, "  - {{ id: r{at}, endpoints: ['http://r{at}'] }}");
+        }
+        World::new(compile(&text))
+    };
+    let told = |world: &World, client: &str, fields: &[(&str, &str)]| {
+        let head = head("GET", "/v3/echo", fields);
+        let facts = Facts {
+            client: client.parse().unwrap(),
+            ..facts(&head, located("DE"))
+        };
+        let explain = |draw| {
+            let moment = Moment {
+                now: world.now,
+                draw,
+                ..Moment::default()
+            };
+            explain(&world.snapshot, &world.view, &facts, &moment)
+        };
+        let found = explain(0);
+        assert!(
+            (1..20).all(|draw| explain(draw).region == found.region || found.session.is_none()),
+            "a session has its own draw"
+        );
+        (found.region.unwrap(), found.session)
+    };
+    let world = by("type: client_ip, spread: 100");
+    let regions: BTreeSet<String> = (1..40)
+        .map(|host| told(&world, &format!("192.0.2.{host}"), &[]))
+        .inspect(|(_, session)| assert_eq!(*session, Some("kept")))
+        .map(|(region, _)| region)
+        .collect();
+    assert_eq!(regions.len(), 5, "addresses spread over all");
+
+    let world = by("type: header, name: x-tenant, spread: 100");
+    assert_eq!(told(&world, "192.0.2.1", &[]).1, None);
+    for tenant in ["a", "b", "c"] {
+        let (name, value) = world.snapshot.affinity().field(tenant).unwrap();
+        let (region, session) = told(&world, "192.0.2.1", &[(name, &value)]);
+        assert_eq!(session, Some("kept"));
+        assert_eq!(told(&world, "192.0.2.9", &[(name, &value)]).0, region);
+    }
+
+    let world = by("type: cookie, key: 0123456789abcdef");
+    let affinity = world.snapshot.affinity();
+    let endpoint = crate::regions::endpoint_tag(world.snapshot.endpoint(EndpointIndex(3)));
+    let mut cookie = Vec::new();
+    let seen = affinity.session(&facts(&head("GET", "/", &[]), located("DE")), None, || 0);
+    let place = (
+        crate::regions::Affinity(endpoint),
+        0,
+        crate::affinity::Secure::No,
+    );
+    assert!(affinity.set_cookie(&seen, place, &mut cookie));
+    let text = String::from_utf8(cookie).unwrap();
+    let value = text.split(';').next().unwrap().split_once('=').unwrap().1;
+    let (name, value) = affinity.field(value).unwrap();
+    let kept = ("r3".to_owned(), Some("kept"));
+    assert_eq!(told(&world, "192.0.2.1", &[(name, &value)]), kept);
 }

@@ -495,17 +495,15 @@ impl Weighing<'_> {
         let Some(rest) = scoring.at_most_beside_latency() else {
             return self.every(candidates, top);
         };
-        match self.ask.session {
-            None => self.until((rest, TIE), |top, _, _| top.score, (candidates, top)),
-            Some(_) => {
-                let best_of = |_: &Top, weighed: &Candidate, best: f32| match weighed.removed_by {
-                    None => best.max(self.scale.worth(weighed)),
-                    Some(_) => best,
-                };
-                let bar = self.scale.session_bar(rest);
-                self.until(bar, best_of, (candidates, top));
-            }
+        if self.ask.session.is_none() {
+            return self.until((rest, TIE), |top, _, _| top.score, (candidates, top));
         }
+        let best_of = |_: &Top, weighed: &Candidate, best: f32| match weighed.removed_by {
+            None => best.max(self.scale.worth(weighed)),
+            Some(_) => best,
+        };
+        let bar = self.scale.session_bar(rest);
+        self.until(bar, best_of, (candidates, top));
     }
 
     /// From the nearest on, until even `rest` beside its latency's part would

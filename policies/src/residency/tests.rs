@@ -785,7 +785,8 @@ fn what_must_be_encrypted_does_not_go_in_plain_text() {
     let view = state.reconcile(&mixed, crate::Tick(0));
     let mut facts = facts(&head, "US");
     facts.claims.consent = Some(Vouched::Token);
-    let explained = crate::explain::explain(&mixed, &view, &facts, crate::Tick(0), 0);
+    let explained =
+        crate::explain::explain(&mixed, &view, &facts, &crate::explain::Moment::default());
     assert_eq!(
         explained.region.as_deref(),
         Some("europe-west2"),
@@ -821,7 +822,15 @@ routes: [{ id: all, path: '/*' }]
     let head = head("GET /", &[]);
     let facts = facts(&head, "US");
     for draw in 0..200 {
-        let explained = crate::explain::explain(&snapshot, &view, &facts, crate::Tick(0), draw);
+        let explained = crate::explain::explain(
+            &snapshot,
+            &view,
+            &facts,
+            &crate::explain::Moment {
+                draw,
+                ..Default::default()
+            },
+        );
         let endpoint = explained.endpoint.unwrap();
         assert!(endpoint.contains("//10.9."), "{endpoint}");
     }

@@ -7,18 +7,20 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use meridian_policies::explain::{Explanation, explain, unauthorized};
+use meridian_policies::explain::{Explanation, Moment, explain, unauthorized};
 use meridian_policies::identity::{Bearer, bearer};
 use meridian_policies::{
     Claims, ClientSource, Facts, Identity, McpFacts, McpRoute, Need, Snapshot, Tick, TokenFault,
     Trust, Vouched,
 };
-use meridian_wire::{EndStream, HeadLimits, Malformed, RequestBuilder, RequestHead, Version};
+use meridian_wire::{
+    EndStream, HeadLimits, Known, Malformed, RequestBuilder, RequestHead, Version,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::edge::{Clock, Generation};
-use crate::pipeline::{admit, mcp};
+use crate::pipeline::{admit, mcp, session};
 
 /// What is asked. Everything but `ip` has a default.
 #[derive(Debug, Deserialize, Serialize)]
@@ -40,6 +42,10 @@ pub(crate) struct Question {
     /// MCP tool that is called, on an MCP route.
     #[serde(default)]
     pub(crate) tool: Option<String>,
+    /// Which session it belongs to: the value of the cookie or field that
+    /// `session_affinity` names.
+    #[serde(default)]
+    pub(crate) session: Option<String>,
     /// As if a verified token said so.
     #[serde(default)]
     pub(crate) consent: bool,
@@ -88,7 +94,13 @@ pub(crate) fn ask(
     now: Tick,
 ) -> Result<Explanation, String> {
     let mut head = RequestHead::new();
-    build(question, &mut head)
+    let session = match &question.session {
+        Some(session) => Some(generation.snapshot.affinity().field(session).ok_or(
+            "no field names a session here: by `session_affinity` there is none, or it is the client's address",
+        )?),
+        None => None,
+    };
+    build((question, session), &mut head)
         .map_err(|fault| format!("no edge would read this request: {}", fault.text()))?;
     let body = question.tool.as_deref().map(call);
     let message = mcp::read(body.as_deref());
@@ -112,12 +124,19 @@ pub(crate) fn ask(
     if let Err(fault) = identity {
         return Ok(unauthorized(&generation.snapshot, &facts, fault));
     }
+    let moment = Moment {
+        now,
+        unix_s: Clock::unix_ms() / 1_000,
+        draw: question.draw,
+        mcp: head
+            .first(Known::McpSessionId)
+            .and_then(|id| session::open(id).0),
+    };
     Ok(explain(
         &generation.snapshot,
         &generation.view,
         &facts,
-        now,
-        question.draw,
+        &moment,
     ))
 }
 
@@ -173,7 +192,10 @@ fn mcp_facts<'a>(
 }
 
 /// The head that the engine would have read.
-fn build(question: &Question, head: &mut RequestHead) -> Result<(), Malformed> {
+fn build(
+    (question, session): (&Question, Option<(&str, String)>),
+    head: &mut RequestHead,
+) -> Result<(), Malformed> {
     let mut builder = RequestBuilder::new(head, Version::Http2, HeadLimits::default());
     builder.method(&question.method)?;
     builder.scheme("https")?;
@@ -181,6 +203,9 @@ fn build(question: &Question, head: &mut RequestHead) -> Result<(), Malformed> {
     builder.path(&question.path)?;
     for (name, value) in &question.headers {
         builder.field(name.to_ascii_lowercase().as_bytes(), value.as_bytes())?;
+    }
+    if let Some((name, value)) = session {
+        builder.field(name.as_bytes(), value.as_bytes())?;
     }
     if let Some(class) = &question.class {
         builder.field(b"x-data-class", class.as_bytes())?;

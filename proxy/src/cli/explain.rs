@@ -19,6 +19,7 @@ Examples:
   meridian explain --ip 49.36.0.1 --path /v3/echo --class tier_2_personal --safeguards --json
   meridian explain --ip 91.64.0.1 --path /mcp --method POST --tool records_get
   meridian explain --ip 8.8.8.8 --path '/v3/echo?q=1' --method POST --header 'Origin: https://example.com'
+  meridian explain --ip 91.64.0.1 --path /mcp --session 1.8f3a0c5d2b7e4a61.6921f0c0.3d1f...
   meridian explain --live --ip 91.64.0.1 --path /mcp --class tier_1_pii
 
 The answer of an idle, healthy process, or with --live that of the running one. Exit code 1 when the request is refused.";
@@ -52,6 +53,9 @@ pub(super) struct ExplainArgs {
     /// MCP tool that is called, on an MCP route
     #[arg(long, value_name = "NAME")]
     tool: Option<String>,
+    /// Session it belongs to: the value of the cookie or field that `session_affinity` names
+    #[arg(long, value_name = "VALUE")]
+    session: Option<String>,
     /// A verified token says that the person consented
     #[arg(long)]
     consent: bool,
@@ -67,7 +71,7 @@ pub(super) struct ExplainArgs {
     /// A group of that token, repeatable
     #[arg(long = "group", value_name = "NAME", requires = "token_of")]
     groups: Vec<String>,
-    /// Draw for everything that is left to chance
+    /// Draw for everything that is left to chance; a session has its own
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     draw: u64,
     /// Print JSON
@@ -142,6 +146,7 @@ fn question(args: &ExplainArgs) -> Question {
         class: args.class.map(|class| class.as_str().to_owned()),
         headers: args.headers.iter().cloned().collect(),
         tool: args.tool.clone(),
+        session: args.session.clone(),
         consent: args.consent,
         safeguards: args.safeguards,
         token_of: args.token_of.clone(),

@@ -4,6 +4,7 @@
 use std::future::poll_fn;
 use std::io;
 
+use meridian_policies::affinity::SessionAffinity;
 use meridian_policies::regions::{self, Affinity, Ask, Choice, Tried, endpoint_tag};
 use meridian_policies::retry::{self, Failure, RetryAsk, Sent};
 use meridian_policies::{
@@ -410,6 +411,11 @@ fn write_head(
     // A token that was read here and is for nobody else.
     if work.admitted.facts.claims.identity.is_some() && !snapshot.authentication().forwards() {
         drop = drop.with(Known::Authorization);
+    }
+    if SessionAffinity::has_own_cookie(&work.admitted.place) {
+        drop = drop.with(Known::Cookie);
+        let others = |text: &mut Vec<u8>| snapshot.affinity().other_cookies(head, text);
+        x.extra.add_if("cookie", others);
     }
     if head.is_extended_connect() {
         drop = drop.with(Known::SecWebSocketKey);

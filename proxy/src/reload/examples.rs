@@ -73,21 +73,20 @@ fn asked(example: &str) -> Vec<Value> {
 }
 
 /// What the environment gives to every example.
-fn environment(name: &str) -> Option<String> {
-    let given = match name {
+fn environment(name: &str) -> String {
+    match name {
         "HTTP_PORT" => "8080".to_owned(),
         "HTTPS_PORT" => "8443".to_owned(),
         "ADMIN_PORT" => "9090".to_owned(),
         "UPSTREAM" => "127.0.0.1:9000".to_owned(),
         name if name.ends_with("_PORT") => "9443".to_owned(),
         name => format!("/run/given/{}", name.to_ascii_lowercase()),
-    };
-    Some(given)
+    }
 }
 
 fn around() -> Surroundings<'static> {
     let secret = |_: &str| Ok("a secret that the test gives, 0123456789".to_owned());
-    Surroundings::given(environment, secret, 2)
+    Surroundings::given(|name| Some(environment(name)), secret, 2)
 }
 
 fn settings(path: &Path, text: &str) -> Settings {
@@ -105,7 +104,10 @@ fn snapshot(sources: &[SourceFile], region: &str) -> Snapshot {
 }
 
 fn told(faults: &[meridian_policies::Diagnostic]) -> String {
-    faults.iter().map(|fault| format!("{fault}\n")).collect()
+    faults.iter().fold(String::new(), |mut text, fault| {
+        let _ = writeln!(text, "{fault}");
+        text
+    })
 }
 
 /// `path = value` for every leaf of `{:#?}`.

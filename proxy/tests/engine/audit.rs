@@ -21,8 +21,8 @@ geo:
 ";
 
 const GERMAN: &str = "192.0.2.7";
-const AMERICAN: &str = "198.51.100.7";
-const CHINESE: &str = "203.0.113.7";
+pub(crate) const AMERICAN: &str = "198.51.100.7";
+pub(crate) const CHINESE: &str = "203.0.113.7";
 
 const ROUTES: &str = r#"
   - { id: denied, path: "/deny*", action: { deny: {} } }
@@ -30,14 +30,14 @@ const ROUTES: &str = r#"
   - { id: everything, path: "/*" }
 "#;
 
-struct World {
+pub(crate) struct World {
     us: Upstream,
-    edge: TestEdge,
+    pub(crate) edge: TestEdge,
     folder: TempDir,
 }
 
 /// A region in the United States and one in Belgium, and a log.
-fn world(us: Upstream, eu: &Upstream, (folder, more): (TempDir, &str)) -> World {
+pub(crate) fn world(us: Upstream, eu: &Upstream, (folder, more): (TempDir, &str)) -> World {
     let path = folder.path().join("audit");
     let edge = Setup::regions(&[
         ("us-central1", "location: { country: US },", us.address),
@@ -57,7 +57,7 @@ impl World {
         self.folder.path().join("audit")
     }
 
-    fn ask(&self, client: &str, class: &str) -> crate::harness::client::Answer {
+    pub(crate) fn ask(&self, client: &str, class: &str) -> crate::harness::client::Answer {
         self.edge.plain().ask(format!(
             "GET /data HTTP/1.1\r\nHost: edge\r\nX-Forwarded-For: {client}\r\n\
              X-Data-Class: {class}\r\nContent-Length: 0\r\n\r\n"
@@ -65,7 +65,7 @@ impl World {
     }
 
     /// Public data: it may go anywhere, even from China.
-    fn browse(&self, client: &str) -> crate::harness::client::Answer {
+    pub(crate) fn browse(&self, client: &str) -> crate::harness::client::Answer {
         self.edge.plain().ask(format!(
             "GET /catalogue HTTP/1.1\r\nHost: edge\r\nX-Forwarded-For: {client}\r\n\r\n"
         ))
@@ -78,7 +78,7 @@ impl World {
         });
     }
 
-    fn records(&self) -> Vec<Value> {
+    pub(crate) fn records(&self) -> Vec<Value> {
         let audit = self.edge.edge.telemetry.audit().unwrap();
         assert!(audit.flush(crate::harness::PATIENCE));
         records(&self.path())
@@ -100,7 +100,7 @@ fn records(path: &Path) -> Vec<Value> {
     records
 }
 
-fn about<'a>(records: &'a [Value], kind: &str) -> Vec<&'a Value> {
+pub(crate) fn about<'a>(records: &'a [Value], kind: &str) -> Vec<&'a Value> {
     let of_kind = |record: &&Value| record["kind"] == kind;
     records.iter().filter(of_kind).collect()
 }

@@ -13,6 +13,7 @@ mod deadlines;
 mod downgrade;
 mod drain;
 mod floods;
+mod full_disk;
 mod h3;
 mod h3_connections;
 mod harness;
@@ -23,6 +24,8 @@ mod places;
 mod pool;
 mod residency;
 mod sessions;
+#[path = "../support/skip.rs"]
+mod skip;
 mod slow;
 mod slow_drips;
 mod smuggling;

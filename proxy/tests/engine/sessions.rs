@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use meridian::telemetry::Telemetry;
 
 use crate::harness::client::Answer;
-use crate::harness::{Setup, TestEdge, Upstream, until};
+use crate::harness::{Setup, TestEdge, Upstream, h2client, h3client, until};
 
 /// An upstream that says who it is.
 fn named(name: &str) -> Upstream {
@@ -58,6 +58,69 @@ fn a_cookie_keeps_a_client_where_it_was_and_a_forged_one_does_not() {
     }
     let tls = edge.tls().ask("GET / HTTP/1.1\r\nHost: edge\r\n\r\n");
     assert!(tls.field("set-cookie").unwrap().ends_with("; Secure"));
+}
+
+/// What the last request's head said of cookies, each field's value.
+fn cookies(upstream: &Upstream) -> Vec<String> {
+    let bytes = upstream.bytes();
+    let text = String::from_utf8_lossy(&bytes);
+    let last = text.rfind("HTTP/1.1\r\n").unwrap();
+    let lines = text[last..].lines().map(str::to_ascii_lowercase);
+    lines
+        .filter_map(|line| Some(line.strip_prefix("cookie: ")?.to_owned()))
+        .collect()
+}
+
+#[test]
+fn the_edges_own_cookie_goes_to_no_backend_and_all_others_do() {
+    let upstream = named("a");
+    let edge = Setup::to(&[upstream.address]).policies(COOKIES).start();
+    let first = ask(&edge, "");
+    let own = first.field("set-cookie").unwrap();
+    let own = own.split(';').next().unwrap().to_owned();
+    let forged = own.replace("=1.", "=1.f");
+    for (fields, left) in [
+        (format!("Cookie: a=b; {own}; c=d\r\n"), vec!["a=b; c=d"]),
+        (
+            format!("Cookie: a=b\r\nCookie: {own}\r\nCookie: c=d\r\n"),
+            vec!["a=b; c=d"],
+        ),
+        (format!("Cookie: {own}\r\n"), vec![]),
+        (format!("Cookie: {forged}; {own}; a=b\r\n"), vec!["a=b"]),
+        ("Cookie: a=b; c=d\r\n".to_owned(), vec!["a=b; c=d"]),
+        (String::new(), vec![]),
+    ] {
+        assert_eq!(ask(&edge, &fields).status, 200);
+        assert_eq!(cookies(&upstream), left, "{fields}");
+        let over_tls = format!("GET / HTTP/1.1\r\nHost: edge\r\n{fields}\r\n");
+        assert_eq!(edge.tls().ask(over_tls).status, 200);
+        assert_eq!(cookies(&upstream), left, "{fields}");
+    }
+    // HTTP/2 and HTTP/3 clients send each cookie in a field of its own.
+    h2client::with(&edge, async |mut client| {
+        let mut request = h2client::request("GET", "/");
+        for value in ["a=b", own.as_str(), "c=d"] {
+            request
+                .headers_mut()
+                .append("cookie", value.parse().unwrap());
+        }
+        assert_eq!(client.ask_with(request).await.status, 200);
+    });
+    assert_eq!(cookies(&upstream), ["a=b; c=d"]);
+    h3client::with(&edge, async |mut client| {
+        let mut request = h3client::request("GET", "/");
+        for value in ["a=b", own.as_str(), "c=d"] {
+            request
+                .headers_mut()
+                .append("cookie", value.parse().unwrap());
+        }
+        assert_eq!(client.ask_with(request).await.status, 200);
+    });
+    assert_eq!(cookies(&upstream), ["a=b; c=d"]);
+    // Without sessions by cookie it is a cookie like any other.
+    let plain = Setup::to(&[upstream.address]).start();
+    assert_eq!(ask(&plain, &format!("Cookie: a=b; {own}\r\n")).status, 200);
+    assert_eq!(cookies(&upstream), [format!("a=b; {own}")]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A permit, a view and a choice hold in the generation that made them only.
 
 use crate::affinity::SessionKey;
-use crate::explain::explain;
+use crate::explain::{Moment, explain};
 use crate::regions::choice::{Ask, Choice, NoRegion, Seen, Tried};
 use crate::regions::testkit::{World, facts, head, located, shipped};
 use crate::regions::{Again, choose_again, select, select_all};
@@ -101,7 +101,7 @@ fn an_explanation_with_another_generations_view_is_a_refusal() {
     let (old, new) = (World::new(shipped()), World::new(shipped()));
     let head = head("GET", "/v3/echo", &[]);
     let facts = facts(&head, located("DE"));
-    let told = explain(&old.snapshot, &new.view, &facts, old.now, 7);
+    let told = explain(&old.snapshot, &new.view, &facts, &Moment::default());
     assert_eq!((told.verdict, told.status), ("refuse", Some(500)));
     assert_eq!((told.region, told.retry_after_s), (None, None));
 }

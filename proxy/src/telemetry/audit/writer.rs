@@ -15,6 +15,10 @@ use crate::edge::Clock;
 /// Records written at once.
 const BATCH: usize = 256;
 
+/// Records that have to find space before writing counts as possible again,
+/// as far as so many wait.
+const PROOF: usize = 64;
+
 /// How often it is tried again while writing fails, and how often the disk is
 /// told to keep what was written where that is done at intervals.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -149,14 +153,14 @@ impl Writer {
                 return self.failed(&error);
             }
         }
-        if !self.records.is_empty() {
+        while !self.records.is_empty() {
             let durable = match self.fsync {
                 Fsync::Always => Durable::Now,
                 Fsync::Interval | Fsync::Off => Durable::Later,
             };
-            let (written, result) = self
-                .folder
-                .append(&self.records, (durable, Clock::unix_ms()));
+            let next = self.records.len().min(BATCH);
+            let next = self.records.get(..next).unwrap_or_default();
+            let (written, result) = self.folder.append(next, (durable, Clock::unix_ms()));
             self.written(written);
             if let Err(error) = result {
                 return self.failed(&error);
@@ -191,7 +195,8 @@ impl Writer {
         self.tell(None);
     }
 
-    /// Tries whether writing works again. The record of it is the attempt.
+    /// Tries whether writing works again: with a record of it and some that
+    /// wait, so that the last bytes of a full disk are not taken for space.
     fn recover(&mut self) -> io::Result<()> {
         let now = Clock::unix_ms();
         let opened = Opened {
@@ -199,10 +204,17 @@ impl Writer {
             previous: None,
             torn_bytes: 0,
         };
-        let record = opened.record(&self.folder.context(now));
-        self.folder.append(&[record], (Durable::Now, now)).1?;
+        let mut records = vec![opened.record(&self.folder.context(now))];
+        let first = self.records.len().min(PROOF);
+        records.extend(self.records.drain(..first));
+        let (written, result) = self.folder.append(&records, (Durable::Now, now));
+        self.records.splice(0..0, records.drain(1..));
+        if written > 0 {
+            self.count(Kind::Opened);
+            self.written(written - 1);
+        }
+        result?;
         self.failing = Failing::No;
-        self.count(Kind::Opened);
         self.tell(None);
         self.shared.failing.store(false, Ordering::Release);
         notice("INFO", "the audit log is written again", "");

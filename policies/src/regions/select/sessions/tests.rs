@@ -330,7 +330,7 @@ proptest! {
             world.eject(EndpointIndex(endpoint));
         }
         for region in drained {
-            let until = world.now + std::time::Duration::from_secs(60);
+            let until = world.now + std::time::Duration::from_mins(1);
             world.view.order(RegionIndex(region), drain(until));
         }
         for (endpoint, ms) in measured {
