@@ -1,5 +1,11 @@
 //! What one decision costs: route, access, limit, classify, law, choice and
-//! receipt, with the shipped policies and with 3 and 300 regions.
+//! receipt, with the shipped policies (11 regions) and with 3, 200 and 300.
+//!
+//! ```text
+//! cargo bench -p meridian-policies --bench decision              # all
+//! cargo bench -p meridian-policies --bench decision -- ^decision # everything up to the choice
+//! cargo bench -p meridian-policies --bench decision -- ^receipt  # taking it down alone
+//! ```
 
 #![expect(
     clippy::unwrap_used,
@@ -18,8 +24,8 @@ use meridian_policies::limits::{self, LimitState};
 use meridian_policies::regions::{Ask, Tried, select};
 use meridian_policies::residency::{classify, eligible};
 use meridian_policies::{
-    AttemptOutcome, AttemptReport, Claims, ClientSource, EdgePlace, Facts, Receipt, References,
-    Snapshot, SourceFile, State, Tick, Trust, Verdict, View, access,
+    AttemptOutcome, AttemptReport, Claims, ClientSource, EdgePlace, EndpointIndex, Facts, Receipt,
+    References, ShortId, Snapshot, SourceFile, State, Tick, Trust, Verdict, View, access,
 };
 use meridian_wire::{EndStream, HeadLimits, RequestBuilder, RequestHead, Version};
 
@@ -282,9 +288,53 @@ fn choices(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Taking a decision down in a receipt that was used before: emptied, then
+/// every field of a forwarded request with one attempt and its candidates.
+fn receipts(criterion: &mut Criterion) {
+    let head = head("/v3/echo");
+    let mut group = criterion.benchmark_group("receipt");
+    group
+        .sample_size(50)
+        .measurement_time(Duration::from_secs(3));
+    for regions in [3, 11, 200] {
+        let rig = Rig::new(regions);
+        let facts = facts(&head, german(None), 7);
+        let mut made = Receipt::new();
+        rig.decide(&facts, (Tick(50_000), 7), &mut made);
+        assert!(matches!(made.verdict, Verdict::Forward { .. }));
+        let mut receipt = Receipt::new();
+        group.bench_function(BenchmarkId::from_parameter(regions), |bencher| {
+            bencher.iter(|| {
+                let made = black_box(&made);
+                receipt.reset();
+                receipt.request_id = ShortId::new("0123456789abcdef0123456789abcdef");
+                receipt.generation = 1;
+                receipt.at_unix_ms = 1_760_000_000_000;
+                receipt.client = facts.client;
+                receipt.location = facts.location;
+                receipt.route = made.route;
+                receipt.classified = made.classified;
+                receipt.jurisdiction = made.jurisdiction;
+                receipt.permitted = made.permitted;
+                receipt.candidates.extend_from_slice(&made.candidates);
+                receipt.draw = made.draw;
+                receipt.limit = made.limit;
+                receipt
+                    .attempts
+                    .add(EndpointIndex(1), AttemptOutcome::Success);
+                receipt.verdict = made.verdict;
+                receipt.status = 200;
+                receipt.duration_us = 120;
+                black_box(&mut receipt).status
+            });
+        });
+    }
+    group.finish();
+}
+
 fn outcomes(criterion: &mut Criterion) {
     let rig = Rig::new(11);
-    let endpoint = meridian_policies::EndpointIndex(1);
+    let endpoint = EndpointIndex(1);
     let first_byte = Some(Duration::from_millis(120));
     let report = AttemptReport {
         outcome: AttemptOutcome::Success,
@@ -304,5 +354,5 @@ fn outcomes(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, decisions, choices, outcomes);
+criterion_group!(benches, decisions, choices, receipts, outcomes);
 criterion_main!(benches);

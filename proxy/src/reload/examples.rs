@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use meridian_policies::identity::TokenCache;
 use meridian_policies::{EdgePlace, Snapshot, SourceFile, State};
 use serde_json::{Value, json};
 
@@ -68,6 +69,13 @@ fn asked(example: &str) -> Vec<Value> {
             json!({ "ip": "8.8.8.8", "path": "/api/x", "host": "api.example.com" }),
             json!({ "ip": "8.8.8.8", "path": "/eu/x" }),
         ],
+        "tokens" => vec![
+            json!({ "ip": "126.0.0.1", "token_of": "corp", "subject": "ada" }),
+            json!({ "ip": "126.0.0.1", "token_of": "corp", "subject": "ada", "consent": true }),
+            json!({ "ip": "126.0.0.1", "path": "/catalogue/x" }),
+            json!({ "ip": "8.8.8.8", "path": "/ops/x", "token_of": "corp", "groups": ["operators"] }),
+            json!({ "ip": "8.8.8.8", "path": "/v3/health" }),
+        ],
         _ => Vec::new(),
     }
 }
@@ -84,9 +92,13 @@ fn environment(name: &str) -> String {
     }
 }
 
-fn around() -> Surroundings<'static> {
-    let secret = |_: &str| Ok("a secret that the test gives, 0123456789".to_owned());
-    Surroundings::given(|name| Some(environment(name)), secret, 2)
+/// Files beside the policies are read; others stand for a secret.
+fn around(folder: &Path) -> Surroundings<'_> {
+    let file = |name: &str| {
+        let beside = std::fs::read_to_string(folder.join("policies").join(name));
+        Ok(beside.unwrap_or_else(|_| "a secret that the test gives, 0123456789".to_owned()))
+    };
+    Surroundings::given(|name| Some(environment(name)), file, 2)
 }
 
 fn settings(path: &Path, text: &str) -> Settings {
@@ -95,11 +107,13 @@ fn settings(path: &Path, text: &str) -> Settings {
         path: path.display().to_string(),
         text: text.to_owned(),
     };
-    Settings::parse(&source, shown, &around()).unwrap_or_else(|faults| panic!("{}", told(&faults)))
+    let folder = path.parent().unwrap_or(Path::new("."));
+    Settings::parse(&source, shown, &around(folder))
+        .unwrap_or_else(|faults| panic!("{}", told(&faults)))
 }
 
-fn snapshot(sources: &[SourceFile], region: &str) -> Snapshot {
-    Snapshot::compile(sources, &around().references(), &EdgePlace { region })
+fn snapshot((folder, sources): (&Path, &[SourceFile]), region: &str) -> Snapshot {
+    Snapshot::compile(sources, &around(folder).references(), &EdgePlace { region })
         .unwrap_or_else(|faults| panic!("{}", told(&faults)))
 }
 
@@ -237,14 +251,14 @@ impl Example {
             &mut out,
         );
         let sources = policies(&self.folder.join("policies")).unwrap();
-        let snapshot = snapshot(&sources, &settings.edge_region);
+        let snapshot = snapshot((&self.folder, &sources), &settings.edge_region);
         let least = SourceFile {
             path: "least.yaml".to_owned(),
             text:
                 "regions: [{ id: local, endpoints: ['http://127.0.0.1:9000'] }]\nresidency: off\n"
                     .to_owned(),
         };
-        let defaults = meaning(&self::snapshot(&[least], "local"));
+        let defaults = meaning(&self::snapshot((&self.folder, &[least]), "local"));
         section("policies, beside the defaults", &mut out);
         list(&beside(meaning(&snapshot), &defaults), &mut out);
         section("decisions", &mut out);
@@ -292,6 +306,7 @@ fn live(settings: &Settings, snapshot: Snapshot) -> Generation {
     Generation {
         number: 1,
         view,
+        tokens: TokenCache::new(),
         locator: locator(settings, &snapshot, &[]).unwrap(),
         waf: rules(&frame, &snapshot).unwrap(),
         loaded_unix_ms: 0,
@@ -395,7 +410,12 @@ fn the_clients_of_the_goldens_are_where_they_are_said_to_be() {
         text: "regions: [{ id: local, endpoints: ['http://127.0.0.1:9000'] }]\nresidency: off\n"
             .to_owned(),
     };
-    let locator = locator(&settings, &snapshot(&[source], "local"), &[]).unwrap();
+    let locator = locator(
+        &settings,
+        &snapshot((Path::new("."), &[source]), "local"),
+        &[],
+    )
+    .unwrap();
     for (country, ip) in CLIENTS {
         let found = locator.locate(ip.parse().unwrap()).country;
         let found = found.map_or("nowhere".to_owned(), |found| found.as_str().to_owned());
