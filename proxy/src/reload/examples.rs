@@ -17,6 +17,7 @@ use super::compile::{Frame, locator, rules};
 use super::gather::policies;
 use crate::admin::explain::{Question, ask};
 use crate::edge::{Clock, Generation};
+use crate::server::tls::Upstreams;
 use crate::settings::{Settings, Surroundings};
 
 const WRITE: &str = "MERIDIAN_GOLDENS=write cargo test -p meridian --lib examples";
@@ -307,6 +308,7 @@ fn live(settings: &Settings, snapshot: Snapshot) -> Generation {
         number: 1,
         view,
         tokens: TokenCache::new(),
+        upstreams: Upstreams::default(),
         locator: locator(settings, &snapshot, &[]).unwrap(),
         waf: rules(&frame, &snapshot).unwrap(),
         loaded_unix_ms: 0,

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::audit::{AMERICAN, CHINESE, World, about, world};
 use crate::harness::{Upstream, until};
-use crate::skip::skipped;
+use crate::support::skipped;
 
 /// Runs a test with a file system of 8 MiB, more than all records that wait; `name` is its path in this
 /// binary. The process sees it in a namespace that ends with it.

@@ -24,8 +24,6 @@ mod places;
 mod pool;
 mod residency;
 mod sessions;
-#[path = "../support/skip.rs"]
-mod skip;
 mod slow;
 mod slow_drips;
 mod smuggling;
