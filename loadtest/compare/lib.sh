@@ -134,7 +134,7 @@ CONF
 # What Envoy's own page on benchmarks asks for: one worker a core, no access log,
 # no request ids, no dynamic statistics, circuit breakers out of the way.
 write_envoy_config() {
-    local manager="stat_prefix: in, generate_request_id: false,
+    local manager="stat_prefix: in, upgrade_configs: [{ upgrade_type: websocket }], generate_request_id: false,
       http2_protocol_options: { max_concurrent_streams: 100 },
       route_config: { virtual_hosts: [{ name: all, domains: ['*'],
         routes: [{ match: { prefix: / }, route: { cluster: up } }] }] },
