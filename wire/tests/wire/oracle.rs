@@ -11,6 +11,8 @@ use meridian_wire::{
     Upgrade, Version, path,
 };
 
+#[path = "oracle_events.rs"]
+pub(crate) mod events;
 #[path = "oracle_h2.rs"]
 pub(crate) mod h2;
 #[path = "oracle_h3.rs"]

@@ -2,7 +2,8 @@
 //! on generated messages.
 
 use crate::oracle::{
-    any_path, chunked_body, h2, h3, request_head, request_pair, response_head, websocket_frames,
+    any_path, chunked_body, events, h2, h3, request_head, request_pair, response_head,
+    websocket_frames,
 };
 use crate::vectors::{
     BAD_CHUNKS, BAD_REQUESTS, BAD_RESPONSES, GOOD_CHUNKS, GOOD_REQUESTS, GOOD_RESPONSES,
@@ -333,5 +334,20 @@ proptest! {
     #[test]
     fn bytes_that_are_no_frames_are_told_as_such(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
         websocket_frames(&bytes);
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_broken_event_stream_goes_on_with_what_is_appended(
+        pieces in prop::collection::vec(
+            prop::sample::select(vec![
+                "data", "event", "id", "retry", ":", ": ", "\n", "\r", "\r\n", "\n\n", "{", "}",
+                "\"id\":1", "\"result\":{}", "x", "message", "interrupted", "\u{feff}",
+            ]),
+            0..40,
+        ),
+    ) {
+        events::event_stream(pieces.concat().as_bytes());
     }
 }
