@@ -67,7 +67,10 @@ fn passes(stream: &[u8], said: usize) -> Passes {
         });
         let whole = rest.len() >= length && header.is_some();
         let frame = rest.get(..length).unwrap_or(rest);
-        if start < said {
+        if start < said && header.is_none() {
+            // Begun before the goodbye: the rest of its header passes as one.
+            passes.between = false;
+        } else if start < said {
             let from = (said - start).min(frame.len());
             passes
                 .through

@@ -129,6 +129,8 @@ const H2_FAREWELLS: &[&[u8]] = &[
       \0\0\x08\x06\x01\0\0\0\0\x0b\x7b\xa2\xf0\x8b\x9b\xfe\x55\
       \0\0\x08\x06\x01\0\0\0\0\x0b\x7b\xa2\xf0\x8b\x9b\xfe\x54\0\0\x04",
     b"\0\xff12345678901234567890abcd\0\0\x08\x06\x01\0\0\0\0\x0b\x7b\xa2\xf0",
+    // The goodbye comes within a header that never becomes whole.
+    b"\x1a\0\xa8\xa8\xa8\xa8uuuuu`uuuuu0\r\n\r\nuuuu//\x80",
 ];
 /// Streams of HTTP/3: a request with everything, one with a body of unknown
 /// length, a tunnel.
