@@ -348,6 +348,12 @@ fn policies_that_change_tls_use_no_connection_of_before() {
     let names: Vec<_> = backend.met().into_iter().map(|met| met.name).collect();
     assert_eq!(names, [None, Some("b.internal".to_owned()), None]);
 
+    // The files that the newest policies name are watched.
+    replace(&edge.folder().join("same.pem"), "no certificate");
+    let rejected = "meridian_tls_reloads_total{result=\"rejected\"}";
+    until("it is told", || (edge.metric(rejected) == 1).then_some(()));
+    assert_eq!(client.get("/").status, 200);
+
     // A set that names what is not there changes nothing, and is tried again
     // when it is there.
     replace(&file, text.replace("ca: ../ca.pem", "ca: ../late.pem"));
