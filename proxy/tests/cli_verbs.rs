@@ -470,3 +470,51 @@ fn an_audit_report_is_data_or_a_page() {
     ]));
     assert_eq!(wrong.code, Some(2));
 }
+
+#[test]
+fn an_explanation_knows_tokens_assumed_and_real() {
+    let file = repository().join("conf/examples/tokens/meridian.yaml");
+    let around = Around::new();
+    let ask = |path: &str, more: &[&str]| {
+        let mut command = meridian();
+        command.args([
+            "explain",
+            "--json",
+            "--ip",
+            "126.0.0.1",
+            "--path",
+            path,
+            "--config",
+        ]);
+        around.around(command.arg(&file).args(more)).json()
+    };
+    let none = ask("/ops/x", &[]);
+    assert_eq!(
+        (&none["status"], &none["reason"]),
+        (&json!(401), &json!("unauthorized"))
+    );
+    let nowhere = ask("/v3/health", &["--method", "POST"]);
+    assert_eq!(
+        nowhere["status"], 200,
+        "the edge's own health needs no token"
+    );
+    let corp = ["--token-of", "corp", "--subject", "ada"];
+    let guest = ask("/ops/x", &corp);
+    assert_eq!(
+        (&guest["status"], &guest["reason"]),
+        (&json!(403), &json!("access-denied"))
+    );
+    let operator = ask("/ops/x", &[&corp[..], &["--group", "operators"]].concat());
+    assert_eq!(
+        (&operator["verdict"], &operator["token_of"]),
+        (&json!("forward"), &json!("corp"))
+    );
+    assert_eq!(operator["permitted"], json!(["asia-northeast1"]));
+    let consenting = ask("/x", &[&corp[..], &["--consent"]].concat());
+    assert_eq!(consenting["permitted"].as_array().map(Vec::len), Some(2));
+    let forged = ask("/x", &["--header", "Authorization: Bearer a.b.c"]);
+    assert_eq!(
+        (&forged["status"], &forged["detail"]),
+        (&json!(401), &json!("the token is malformed"))
+    );
+}

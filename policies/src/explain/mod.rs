@@ -125,7 +125,7 @@ pub fn unauthorized(snapshot: &Snapshot, facts: &Facts<'_>, fault: TokenFault) -
     out
 }
 
-const NO_TOKEN: &str = "the route needs a token";
+const NO_TOKEN: &str = "a token is needed";
 
 struct Question<'a> {
     snapshot: &'a Snapshot,
@@ -136,13 +136,14 @@ struct Question<'a> {
 
 impl Question<'_> {
     fn answer(&self, out: &mut Explanation) {
-        let Some((index, route)) = self.snapshot.route(self.facts.head) else {
-            return out.refuse(RejectReason::NoRoute, "no route matches".to_owned());
-        };
-        out.route = Some(route.id.clone());
-        if !self.identified(route, out) {
+        let found = self.snapshot.route(self.facts.head);
+        out.route = found.map(|(_, route)| route.id.clone());
+        if !self.identified(found.map(|(_, route)| route), out) {
             return out.refuse(RejectReason::Unauthorized, NO_TOKEN.to_owned());
         }
+        let Some((index, route)) = found else {
+            return out.refuse(RejectReason::NoRoute, "no route matches".to_owned());
+        };
         if let Err(denied) = access::check(self.snapshot, self.facts) {
             let rule = self.snapshot.access_rule_id(denied.rule);
             let detail = format!("the access rule `{rule}` denies it");
@@ -160,7 +161,7 @@ impl Question<'_> {
     }
 
     /// Whether the token that the route needs is there.
-    fn identified(&self, route: &Route, out: &mut Explanation) -> bool {
+    fn identified(&self, route: Option<&Route>, out: &mut Explanation) -> bool {
         let authentication = self.snapshot.authentication();
         if authentication.is_off() {
             return true;
@@ -168,7 +169,10 @@ impl Question<'_> {
         let identity = self.facts.claims.identity;
         let provider = identity.and_then(|identity| authentication.provider(identity.provider));
         out.token_of = provider.map(|provider| provider.id.clone());
-        match authentication.need(route) {
+        let need = route.map_or(authentication.default_need(), |route| {
+            authentication.need(route)
+        });
+        match need {
             Need::Required => identity.is_some(),
             Need::Optional | Need::Off => true,
         }

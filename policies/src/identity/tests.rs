@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::keys::{self, Algorithm};
@@ -828,4 +829,42 @@ fn every_fault_is_counted_under_its_own_name() {
     let others = [TokenCount::Known, TokenCount::Verified, TokenCount::Missing];
     assert_eq!(others.map(TokenCount::index), [0, 1, 2]);
     assert_eq!(TokenCount::NAMES.len(), others.len() + faults.len());
+}
+
+proptest! {
+    #[test]
+    fn nothing_that_nobody_signed_counts(token in "[A-Za-z0-9_.-]{0,200}", bytes: Vec<u8>) {
+        let corp = Corp::new();
+        let authentication = corp.snapshot.authentication();
+        prop_assert!(authentication.verify(token.as_bytes(), NOW).is_err());
+        prop_assert!(authentication.verify(&bytes, NOW).is_err());
+        let signed = format!("{}.{}", b64(r#"{"alg":"EdDSA","kid":"a"}"#), b64(claims().to_string()));
+        let forged = format!("{signed}.{}", b64(&bytes));
+        prop_assert!(authentication.verify(forged.as_bytes(), NOW).is_err());
+    }
+
+    #[test]
+    fn any_signed_text_and_any_key_set_is_read_or_refused(header: String, text: String, bytes: Vec<u8>) {
+        let corp = Corp::new();
+        let authentication = corp.snapshot.authentication();
+        for (header, claims) in [
+            (r#"{"alg":"EdDSA","kid":"a"}"#, text.as_str()),
+            (header.as_str(), &claims().to_string()),
+        ] {
+            let signed = format!("{}.{}", b64(header), b64(claims));
+            let token = format!("{signed}.{}", b64(corp.signer.sign("EdDSA", signed.as_bytes())));
+            prop_assert!(authentication.verify(token.as_bytes(), NOW).is_err());
+        }
+        prop_assert!(keys::read(&text).is_err());
+        let odd = set(&[json!({ "kty": text, "n": b64(&bytes), "e": b64(&bytes) })]);
+        prop_assert!(keys::read(&odd).is_err());
+        for kty in ["RSA", "EC", "OKP"] {
+            for crv in ["P-256", "P-384", "Ed25519"] {
+                let part = b64(&bytes);
+                let key = json!({ "kty": kty, "crv": crv, "n": part, "e": part, "x": part, "y": part });
+                let read = keys::read(&set(&[key]));
+                prop_assert!(read.is_err() || bytes.len() >= 32);
+            }
+        }
+    }
 }
