@@ -176,4 +176,6 @@ fn file_name(path: &str) -> Cow<'_, str> {
 }
 
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod tests;
