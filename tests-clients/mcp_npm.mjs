@@ -3,7 +3,7 @@
 //   mcp_npm.mjs URL v2-auto|v2-legacy|v1
 //
 // NODE_EXTRA_CA_CERTS names the edge's certificate, MERIDIAN_NODE the folder
-// that has node_modules. Exits 0 when everything is answered as without a proxy
+// that has node_modules, MERIDIAN_BACKENDS the processes that are killed at last. Exits 0 when everything is answered as without a proxy
 // between, else says what was not.
 
 import { createRequire } from 'node:module';
@@ -86,5 +86,26 @@ check('a cancelled call ends', ended);
 answer = await call(client, { name: 'echo', arguments: { text: 'still here' } });
 check('the client goes on after a cancel', !answer.isError);
 
-await client.close();
+// Every backend dies within a stream: the call ends at once, not by a timeout.
+const backends = process.env.MERIDIAN_BACKENDS.split(',').map(Number);
+let failure;
+let died;
+try {
+  await call(
+    client,
+    { name: 'slow', arguments: { steps: 600, step_ms: 100 } },
+    {
+      onprogress: () => {
+        died ??= Date.now();
+        for (const backend of backends.splice(0)) process.kill(backend, 'SIGKILL');
+      },
+    },
+  );
+} catch (error) {
+  failure = error;
+}
+const waited = Date.now() - died;
+check(`a call whose backend died ends with the edge's error: ${failure}`, failure?.code === 502);
+check(`a call whose backend died ends at once: ${waited} ms`, waited < 10_000);
+
 process.exit(0);

@@ -2,11 +2,13 @@
 
     mcp_python.py URL CA_FILE auto|legacy|2026-07-28
 
-Exits 0 when everything is answered as without a proxy between, else says what
-was not.
+MERIDIAN_BACKENDS names the processes that are killed at last. Exits 0 when
+everything is answered as without a proxy between, else says what was not.
 """
 
 import asyncio
+import os
+import signal
 import ssl
 import sys
 import time
@@ -14,6 +16,7 @@ import time
 import httpx2
 from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.exceptions import MCPError
 
 TOOLS = ("echo", "region_info", "slow", "records_put", "records_get", "records_search")
 
@@ -32,6 +35,7 @@ async def main(url, ca_file, mode):
             await calls(client)
             await streams(client)
             await cancels(client)
+            await dies(client)
 
 
 async def lists(client):
@@ -79,6 +83,25 @@ async def cancels(client):
     check("a cancelled call ends", task.done())
     answer = await client.call_tool("echo", {"text": "still here"})
     check("the client goes on after a cancel", not answer.is_error)
+
+
+async def dies(client):
+    """Every backend dies within a stream: the call ends at once, not by a timeout."""
+    died = []
+
+    async def progress(done, total, message):
+        died.append(time.monotonic())
+        while backends:
+            os.kill(backends.pop(), signal.SIGKILL)
+
+    backends = [int(pid) for pid in os.environ["MERIDIAN_BACKENDS"].split(",")]
+    arguments = {"steps": 600, "step_ms": 100}
+    try:
+        await client.call_tool("slow", arguments, progress_callback=progress)
+        check("a call whose backend died ends with an error", False)
+    except MCPError as error:
+        check(f"it is the edge's: {error!r}", error.error.code == 502)
+    check("a call whose backend died ends at once", time.monotonic() - died[0] < 10)
 
 
 asyncio.run(main(*sys.argv[1:4]))

@@ -24,6 +24,14 @@ fn url(demo: &Demo) -> String {
     format!("https://localhost:{}/mcp", demo.address("https").port())
 }
 
+/// The processes of all backends.
+fn backends(demo: &Demo) -> String {
+    let regions = ["us-central1", "europe-west1", "asia-southeast1"];
+    regions
+        .map(|region| demo.backend_pid(region).to_string())
+        .join(",")
+}
+
 /// Runs a client to its end and shows what it said if it was not content.
 fn content(command: &mut Command, demo: &Demo) {
     let done = command.output().expect("the client starts");
@@ -47,7 +55,8 @@ fn python(test: &str, mode: &str) {
         .arg(script("mcp_python.py"))
         .arg(url(&demo))
         .arg(demo.dir.join("tls.pem"))
-        .arg(mode);
+        .arg(mode)
+        .env("MERIDIAN_BACKENDS", backends(&demo));
     content(&mut command, &demo);
 }
 
@@ -81,7 +90,8 @@ fn npm(test: &str, mode: &str) {
     command.arg(script("mcp_npm.mjs")).arg(url(&demo)).arg(mode);
     command
         .env("NODE_EXTRA_CA_CERTS", demo.dir.join("tls.pem"))
-        .env("MERIDIAN_NODE", modules);
+        .env("MERIDIAN_NODE", modules)
+        .env("MERIDIAN_BACKENDS", backends(&demo));
     content(&mut command, &demo);
 }
 

@@ -65,6 +65,11 @@ impl Added {
         self.count
     }
 
+    /// Bytes of all names and values, and a few beside them.
+    pub(crate) fn text_len(&self) -> usize {
+        self.text.len()
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.count == 0

@@ -45,5 +45,5 @@ pub use crate::path::PathNotes;
 pub use crate::request::RequestHead;
 pub use crate::response::ResponseHead;
 pub use crate::rules::{BodyFraming, Upgrade};
-pub use crate::section::section_size;
+pub use crate::section::section_fits;
 pub use crate::version::Version;

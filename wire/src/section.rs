@@ -6,14 +6,24 @@ use crate::known::{Known, KnownSet};
 use crate::response::ResponseHead;
 use crate::rules::BodyFraming;
 
+/// `content-length` and twenty digits.
+const LENGTH_MAX: u64 = 14 + 20;
 /// What a field costs beside its name and value.
 const PER_FIELD: u64 = 32;
 /// `:status` and three digits.
 const STATUS: u64 = 7 + 3 + PER_FIELD;
 
+/// Whether a client that takes `most` bytes takes this answer's head. Nearly
+/// always told without looking at a field.
+pub fn section_fits(head: &ResponseHead, plan: &ResponsePlan<'_>, most: u64) -> bool {
+    let text = (head.fields.raw.len() + plan.append.text_len()) as u64;
+    let fields = (head.fields.entries.len() + plan.append.len() + 2) as u64;
+    text + fields * PER_FIELD + LENGTH_MAX + STATUS <= most || section_size(head, plan) <= most
+}
+
 /// Bytes of the field section that an answer becomes: names and values before
 /// compression, and 32 for each field.
-pub fn section_size(head: &ResponseHead, plan: &ResponsePlan<'_>) -> u64 {
+fn section_size(head: &ResponseHead, plan: &ResponsePlan<'_>) -> u64 {
     const OWN: KnownSet = KnownSet::of(&[Known::ContentLength, Known::TransferEncoding]);
     let skip = plan.drop.union(OWN);
     let passed: u64 = head
@@ -76,6 +86,9 @@ mod tests {
         ] {
             let size = section_size(&head, &plan(framing));
             assert_eq!(size, fields + length, "{framing:?}");
+            let plan = plan(framing);
+            assert!(section_fits(&head, &plan, size), "{framing:?}");
+            assert!(!section_fits(&head, &plan, size - 1), "{framing:?}");
         }
     }
 }

@@ -18,6 +18,7 @@ use meridian_wire::{Added, EndStream};
 use tokio::io::AsyncWrite as _;
 
 use super::deadlines::{Deadline, GRAIN};
+use super::downstream::flood::MalformedBudget;
 use super::downstream::h1::{Connection, NextHead};
 use super::downstream::h2::{Stream, request};
 use super::downstream::hold::Held;
@@ -363,8 +364,8 @@ struct Activity {
     /// The connection ends soon: what was sent must arrive before. Over HTTP/3
     /// alone; TCP sees to that by itself.
     leaving: AtomicBool,
-    /// Requests that broke a rule of messages. Over HTTP/3 alone; the `h2`
-    /// crate counts what it refuses.
+    /// Requests that broke a rule of messages. What the `h2` crate refuses it
+    /// counts by itself.
     malformed: AtomicU64,
 }
 
@@ -393,6 +394,7 @@ struct Streams {
     began: Tick,
     /// When its lifetime is over.
     ends: Option<Tick>,
+    malformed: MalformedBudget,
     closing: Option<CloseReason>,
     /// While the goodbye is said: how long the client may take to go after it,
     /// and when it counts as said in any case.
@@ -412,6 +414,7 @@ impl Streams {
             served: 0,
             began,
             ends,
+            malformed: MalformedBudget::default(),
             closing: None,
             goodbye: None,
         }
@@ -456,7 +459,8 @@ impl Streams {
 
     /// Floods, the drain, and the time without a stream.
     fn look_around(&mut self, cx: &mut Context<'_>, h2: &mut H2, held: &Held) -> Poll<CloseReason> {
-        if held.flooded() && self.closing != Some(CloseReason::Flood) {
+        let flooded = held.flooded() || self.is_malformed();
+        if flooded && self.closing != Some(CloseReason::Flood) {
             self.closing = Some(CloseReason::Flood);
             h2.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
             self.deadline.arm(self.edge.clock.tick() + LINGER);
@@ -471,6 +475,13 @@ impl Streams {
             return Poll::Ready(reason);
         }
         Poll::Pending
+    }
+
+    /// Too many requests have broken a rule.
+    fn is_malformed(&mut self) -> bool {
+        let seen = self.activity.malformed.load(Ordering::Relaxed);
+        // The clock is asked only where it matters.
+        seen > MalformedBudget::MAX && !self.malformed.allows(seen, self.edge.clock.tick().0)
     }
 
     /// Tells the client that there will be no further stream. What it has
@@ -547,7 +558,7 @@ impl Streams {
         let info = Arc::clone(info);
         let head_max = held.head_max();
         tokio::spawn(async move {
-            serve_stream(&open.edge, &info, (request, respond), head_max).await;
+            serve_stream(&open, &info, (request, respond), head_max).await;
             drop(open);
         });
     }
@@ -579,7 +590,7 @@ impl Drop for OpenStream {
 }
 
 async fn serve_stream(
-    edge: &Arc<Edge>,
+    OpenStream { edge, activity }: &OpenStream,
     info: &ConnectionInfo,
     (message, respond): (http::Request<h2::RecvStream>, SendResponse<bytes::Bytes>),
     head_max: Option<u32>,
@@ -594,7 +605,10 @@ async fn serve_stream(
     let limits = &edge.settings.limits.head;
     let arrival = match request(&parts, end, limits, &mut scratch.request) {
         Ok(()) => Arrival::Whole,
-        Err(error) => Arrival::Malformed(error),
+        Err(error) => {
+            activity.malformed.fetch_add(1, Ordering::Relaxed);
+            Arrival::Malformed(error)
+        }
     };
     drop(parts);
     let mut stream = Stream::new(body, respond);

@@ -12,7 +12,7 @@ use meridian_policies::{
     WebSocket, WebSocketBounds,
 };
 use meridian_wire::h1::{Connection as Persistence, RequestPlan, ResponsePlan, write_request};
-use meridian_wire::{BodyFraming, Known, Malformed, Upgrade, section_size};
+use meridian_wire::{BodyFraming, Known, Malformed, Upgrade, section_fits};
 use serde_json::value::RawValue;
 
 use super::buffers::Outbox;
@@ -714,7 +714,7 @@ fn begin_answer(
         connection: persistence,
     };
     if let Some(most) = down.head_max()
-        && section_size(response, &plan) > most
+        && !section_fits(response, &plan, most)
     {
         return Err(HeadTooLarge);
     }

@@ -25,6 +25,8 @@ use super::upstream::connect::connect;
 use crate::pipeline::ids;
 use crate::telemetry::Shape;
 
+/// How long a connection lasts, if its endpoint lives.
+const SETTLES: Duration = Duration::from_millis(250);
 /// How long the client may take to read it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -110,5 +112,10 @@ async fn takes_connections(x: &Exchange<'_, '_>, choice: Choice) -> bool {
     let bound = x.place.edge.settings.timeouts.connect;
     let secured = x.generation.upstreams.secured(choice.endpoint());
     let connected = connect(endpoint, secured, (ids::draw(), bound));
-    Box::pin(connected).await.is_ok()
+    let Ok(mut connected) = Box::pin(connected).await else {
+        return false;
+    };
+    // A process that dies may take one more, and then ends it.
+    tokio::time::sleep(SETTLES).await;
+    connected.io.is_quiet()
 }

@@ -173,6 +173,11 @@ impl Line {
         self.encoder.finish(trailers, self.outbox.space())
     }
 
+    /// Whether part of the outgoing message was not even framed.
+    pub fn owes(&self) -> bool {
+        self.encoder.is_owed()
+    }
+
     /// Writes all that waits.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.outbox.is_empty() {

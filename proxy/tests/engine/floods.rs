@@ -156,6 +156,21 @@ fn a_flood_of_malformed_requests_ends_the_connection_or_costs_little() {
 }
 
 #[test]
+fn a_flood_of_requests_that_break_our_rules_ends_with_enhance_your_calm() {
+    // Well-formed to the codec: each would be answered with 400.
+    let (upstream, edge) = started();
+    let code = flood(&edge, Frames::open(&edge), |number| {
+        let stream = u32::try_from(number * 2 + 1).unwrap();
+        let mut fields = request("GET", "/conflict").to_vec();
+        fields.push((b"host", b"other"));
+        frame(HEADERS, END_HEADERS | END_STREAM, stream, &block(&fields))
+    });
+    assert!(matches!(code, Some(ENHANCE_YOUR_CALM) | None), "{code:?}");
+    edge.until_closed("flood");
+    assert_eq!(upstream.count("/conflict"), 0);
+}
+
+#[test]
 fn a_flood_of_continuations_ends_the_connection() {
     let (_upstream, edge) = started();
     for payload in [vec![], block(&[(b"x", &[b'a'; 1_000])])] {

@@ -375,15 +375,20 @@ fn a_client_that_leaves_is_felt_by_the_backend_at_any_point() {
     let cancelled = VarInt::from_u32(0x10c);
     h3client::run(async {
         let client = Raw::connect(edge.tls).await;
-        let paths = ["/think", "/sse", "/up", "/stuck", "/large"];
+        let paths = ["/think", "/sse", "/up", "/stuck", "/large", "/stuck-part"];
         for (number, path) in paths.into_iter().enumerate() {
-            let upload = matches!(path, "/up" | "/stuck");
+            let upload = matches!(path, "/up" | "/stuck" | "/stuck-part");
             let method = if upload { "PUT" } else { "GET" };
             let (mut send, mut recv) = client.begin(method, path, &[]).await;
             if upload {
                 // A frame of 16 MiB, of which some comes.
                 send.write_all(&[0, 0x81, 0, 0, 0]).await.unwrap();
-                let size = if path == "/up" { 4 } else { 10_000_000 };
+                // All that the edge has of a part is with its kernel.
+                let size = match path {
+                    "/up" => 4,
+                    "/stuck-part" => 1_000_000,
+                    _ => 10_000_000,
+                };
                 let body = vec![b'x'; size];
                 let upload = send.write_all(&body);
                 let _ = tokio::time::timeout(Duration::from_secs(1), upload).await;
@@ -405,7 +410,7 @@ fn a_client_that_leaves_is_felt_by_the_backend_at_any_point() {
         send.finish().unwrap();
         eventually("seen", || upstream.count("/think-on") > 0).await;
         client.quic.close(VarInt::from_u32(0x100), b"");
-        let took = eventually("closed", || upstream.is_closed(5)).await;
+        let took = eventually("closed", || upstream.is_closed(6)).await;
         assert!(took < FELT, "{took:?}");
     });
 }

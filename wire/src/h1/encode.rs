@@ -24,6 +24,15 @@ impl BodyEncoder {
         }
     }
 
+    /// Whether an announced end is still to be written.
+    pub fn is_owed(&self) -> bool {
+        match self.framing {
+            BodyFraming::Length(left) => left > 0,
+            BodyFraming::Chunked => !self.ended,
+            BodyFraming::None | BodyFraming::UntilClose => false,
+        }
+    }
+
     /// Appends framed data; no data appends nothing.
     ///
     /// # Errors

@@ -101,7 +101,7 @@ impl Follower {
     }
 
     /// Largest field section that the client takes, counted as
-    /// [`crate::section_size`] does; `None`: it did not say.
+    /// [`crate::section_fits`] does; `None`: it did not say.
     pub const fn header_list(&self) -> Option<u32> {
         self.header_list
     }

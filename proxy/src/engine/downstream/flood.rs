@@ -63,6 +63,28 @@ impl Counts {
     }
 }
 
+/// Requests that break a rule of messages: each is answered, and none of them
+/// comes as far as a rate limit.
+#[derive(Default)]
+pub struct MalformedBudget {
+    window_begins: u64,
+    before: u64,
+}
+
+impl MalformedBudget {
+    /// How many in a window.
+    pub const MAX: u64 = 100;
+
+    /// False when there were too many of them at `now` (nanoseconds), by their
+    /// count since the connection began.
+    pub fn allows(&mut self, seen: u64, now: u64) -> bool {
+        if now.saturating_sub(self.window_begins) > WINDOW_NS {
+            (self.window_begins, self.before) = (now, seen);
+        }
+        seen.saturating_sub(self.before) <= Self::MAX
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,6 +121,16 @@ mod tests {
         let flood: Vec<u8> = (0..=FRAMES_MAX).flat_map(|_| frame(0, 0, &[])).collect();
         let fine = flood.iter().all(|byte| guard.observe(&[*byte], 1));
         assert!(!fine);
+    }
+
+    #[test]
+    fn malformed_requests_are_fine_until_there_are_too_many_within_a_window() {
+        let mut budget = MalformedBudget::default();
+        assert!(budget.allows(MalformedBudget::MAX, 1));
+        assert!(!budget.allows(MalformedBudget::MAX + 1, 2));
+        assert!(budget.allows(MalformedBudget::MAX + 1, WINDOW_NS + 2));
+        assert!(budget.allows(2 * MalformedBudget::MAX + 1, WINDOW_NS + 3));
+        assert!(!budget.allows(2 * MalformedBudget::MAX + 2, WINDOW_NS + 4));
     }
 
     #[test]

@@ -85,7 +85,7 @@ impl Downstream<'_> {
     }
 
     /// Largest head of an answer that the client takes, counted as
-    /// [`meridian_wire::section_size`] does; `None`: it did not say.
+    /// [`meridian_wire::section_fits`] does; `None`: it did not say.
     pub fn head_max(&self) -> Option<u64> {
         match self {
             Self::H1(_) => None,

@@ -120,14 +120,15 @@ impl Upstream {
 }
 
 /// A backend that stopped reading would never see the end of a connection
-/// behind what it has not read: a request that is given up halfway ends by a
-/// reset.
+/// behind what it has not read, with us or with the kernel: a request that is
+/// given up halfway ends by a reset.
 impl Drop for Upstream {
     fn drop(&mut self) {
-        if self.line.outbox.is_empty() {
-            self.line.io.say_goodbye();
-        } else {
+        let halfway = !self.line.outbox.is_empty() || self.line.owes();
+        if halfway {
             self.line.io.reset_at_end();
+        } else {
+            self.line.io.say_goodbye();
         }
     }
 }

@@ -17,6 +17,26 @@ fn a_body_is_exactly_as_long_as_announced() {
 }
 
 #[test]
+fn an_end_is_owed_until_it_is_written_or_was_never_announced() {
+    let mut out = Vec::new();
+    for framing in [BodyFraming::Length(3), BodyFraming::Chunked] {
+        let mut encoder = BodyEncoder::new(framing);
+        assert!(encoder.is_owed(), "{framing:?}");
+        encoder.data(b"abc", &mut out).unwrap();
+        assert_eq!(encoder.is_owed(), framing == BodyFraming::Chunked);
+        encoder.finish(None, &mut out).unwrap();
+        assert!(!encoder.is_owed(), "{framing:?}");
+    }
+    for framing in [
+        BodyFraming::None,
+        BodyFraming::UntilClose,
+        BodyFraming::Length(0),
+    ] {
+        assert!(!BodyEncoder::new(framing).is_owed(), "{framing:?}");
+    }
+}
+
+#[test]
 fn chunks_end_once_and_carry_trailers_that_may_go_on() {
     let mut trailers = Trailers::new();
     for (name, value) in [
