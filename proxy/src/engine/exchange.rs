@@ -236,7 +236,9 @@ impl<'a> Exchange<'a, '_> {
             Ok(identity) => (identity, None),
             Err(refusal) => (None, Some(refusal)),
         };
-        facts.claims = facts.claims.with(identity.as_deref());
+        if let Some(identity) = identity.as_deref() {
+            facts.claims = facts.claims.with(Some(identity));
+        }
         let entry = match denied {
             Some(refusal) => Err(refusal),
             None => admit::enter(&question, &facts, &mut findings),
@@ -246,8 +248,8 @@ impl<'a> Exchange<'a, '_> {
             Ok(Entry::Proceed) => {
                 let work = Work {
                     question: &question,
-                    facts,
-                    findings,
+                    facts: &facts,
+                    findings: &mut findings,
                 };
                 self.proceed(down, work, body).await
             }
@@ -322,9 +324,10 @@ impl<'a> Exchange<'a, '_> {
     ) -> Served {
         let Work {
             question,
-            mut facts,
-            mut findings,
+            facts,
+            findings,
         } = work;
+        let mut facts = *facts;
         let (head, route) = (facts.head, question.route);
         let kept = match self.hold_back(down, head, (route.1, body)).await {
             Ok(kept) => kept,
@@ -353,9 +356,9 @@ impl<'a> Exchange<'a, '_> {
                 }
             }
         }
-        let decided = inspect_body(question, (head, kept), (body, &mut findings))
-            .and_then(|()| admit::permit(question, &facts, &mut findings));
-        self.record.found(&facts, route.0, &findings);
+        let decided = inspect_body(question, (head, kept), (body, &mut *findings))
+            .and_then(|()| admit::permit(question, &facts, findings));
+        self.record.judged(&facts, findings);
         let refusal = match decided {
             Ok(admitted) => {
                 self.record.permitted(&admitted.permitted);
@@ -366,7 +369,7 @@ impl<'a> Exchange<'a, '_> {
                     body,
                     message: id,
                 };
-                match forward(self, down, work).await {
+                match forward(self, down, &work).await {
                     Ok(served) => return served,
                     Err(refusal) => refusal,
                 }
@@ -603,8 +606,8 @@ fn misdirected() -> Refusal {
 /// A request that its head has let in.
 struct Work<'q, 'a> {
     question: &'q Question<'q>,
-    facts: Facts<'a>,
-    findings: Findings,
+    facts: &'q Facts<'a>,
+    findings: &'q mut Findings,
 }
 
 /// Looks at the part of the body that was held back.

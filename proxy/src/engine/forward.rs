@@ -112,7 +112,7 @@ enum Attempt {
 pub async fn forward(
     x: &mut Exchange<'_, '_>,
     down: &mut Downstream<'_>,
-    work: Forwarding<'_>,
+    work: &Forwarding<'_>,
 ) -> Result<Served, Box<Refusal>> {
     let generation = x.generation;
     let edge = x.place.edge;
@@ -123,19 +123,19 @@ pub async fn forward(
     edge.budget.note_request(x.record.started);
     loop {
         let now = x.meter.now;
-        let (choice, draw) = match choose(x, &work, &tried) {
+        let (choice, draw) = match choose(x, work, &tried) {
             Ok(chosen) => chosen,
             Err(none) => return Err(last.unwrap_or(none)),
         };
         if audited != Some(choice.region())
-            && let Some(crossing) = audit::crossing((edge, generation), &work, choice)
+            && let Some(crossing) = audit::crossing((edge, generation), work, choice)
         {
             Box::pin(crossing.recorded()).await?;
             audited = Some(choice.region());
         }
         let flight = Flight::begin(&generation.view, choice.endpoint(), now);
         x.record.attempt(&choice, draw);
-        let failed = match attempt(x, down, (&work, &choice), (replay.take(), draw)).await {
+        let failed = match attempt(x, down, (work, &choice), (replay.take(), draw)).await {
             Attempt::Answered(upstream, upload, head) => {
                 let answered = Answered {
                     upstream,
@@ -144,7 +144,7 @@ pub async fn forward(
                     choice,
                     flight,
                 };
-                match answer(x, down, &work, answered).await {
+                match answer(x, down, work, answered).await {
                     Ok(served) => return Ok(served),
                     Err(failed) => failed,
                 }
@@ -169,7 +169,7 @@ pub async fn forward(
             tried.add(choice.endpoint());
         }
         replay = failed.replay;
-        let again = again(x, &work, failed.failure, (failed.sent, replay.is_some()));
+        let again = again(x, work, failed.failure, (failed.sent, replay.is_some()));
         let refusal = Box::new(gave_up(failed.failure, (failed.outcome, failed.broken)));
         if !again {
             return Err(refusal);
@@ -617,7 +617,7 @@ async fn answer(
             match events {
                 Some(events) => {
                     let about = (work, choice, persistence);
-                    last_word::say(x, down, about, (events, broken)).await
+                    Box::pin(last_word::say(x, down, about, (events, broken))).await
                 }
                 None => Served::Broken(broken),
             }

@@ -210,6 +210,7 @@ fn no_route(generation: &Generation, head: &RequestHead) -> Refusal {
 }
 
 /// Counts a request, once.
+#[inline]
 pub(super) fn limit(
     ask: &Question<'_>,
     facts: &Facts<'_>,

@@ -102,21 +102,28 @@ impl<'a> Record<'a> {
 
     /// The same, where no route matches.
     pub fn strayed(&mut self, facts: &Facts<'_>, findings: &Findings) {
+        self.receipt.method = facts.head.method();
+        self.receipt.claims = ClaimsNote::new(&facts.claims);
+        self.receipt.token = findings.token;
+        self.receipt.limit = findings.limit;
+        self.quota = findings.quota;
+        self.judged(facts, findings);
+    }
+
+    /// What the body and the law have added to it.
+    pub fn judged(&mut self, facts: &Facts<'_>, findings: &Findings) {
         if let Some(classified) = findings.class {
             self.class = classified.class;
+            self.receipt.classified = findings.class;
         }
         if let (Some((rule, _)), false) = (findings.waf, self.waf_noted) {
             self.waf_noted = true;
             self.place.edge.telemetry.waf_hit(rule.as_str());
             self.receipt.rules.add(RuleFamily::Waf, rule.as_str());
         }
-        self.receipt.method = facts.head.method();
-        self.receipt.mcp = facts.mcp.as_ref().map(McpNote::new);
-        self.receipt.claims = ClaimsNote::new(&facts.claims);
-        self.receipt.token = findings.token;
-        self.receipt.classified = findings.class;
-        self.receipt.limit = findings.limit;
-        self.quota = findings.quota;
+        if let Some(mcp) = &facts.mcp {
+            self.receipt.mcp = Some(McpNote::new(mcp));
+        }
     }
 
     /// What is left of the client's limits.
