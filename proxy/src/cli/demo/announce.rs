@@ -53,7 +53,7 @@ impl Ready {
     /// A line an endpoint, and commands to try.
     pub(super) fn print(&self) {
         output::line(format_args!("http     http://{}", self.http));
-        output::line(format_args!("https    https://{} (h1, h2)", self.https));
+        output::line(format_args!("https    https://{} (h1, h2, h3)", self.https));
         if let Some(admin) = self.admin {
             output::line(format_args!("admin    http://{admin}"));
         }
