@@ -108,10 +108,12 @@ fn text(x: &Exchange<'_, '_>, work: &Forwarding<'_>, broken: &Broken) -> Option<
 
 /// Whether the endpoint is still there to be asked for the rest.
 async fn takes_connections(x: &Exchange<'_, '_>, choice: Choice) -> bool {
-    let endpoint = x.generation.snapshot.endpoint(choice.endpoint());
+    let Some(peer) = x.generation.snapshot.peer(&choice) else {
+        return false;
+    };
     let bound = x.place.edge.settings.timeouts.connect;
     let secured = x.generation.upstreams.secured(choice.endpoint());
-    let connected = connect(endpoint, secured, (ids::draw(), bound));
+    let connected = connect(peer.endpoint(), secured, (ids::draw(), bound));
     let Ok(mut connected) = Box::pin(connected).await else {
         return false;
     };
