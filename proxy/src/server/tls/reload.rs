@@ -156,13 +156,7 @@ impl ListenerTls {
         let all = self.settings.certificates.iter().zip(table.entries());
         for ((files, entry), last) in all.zip(&mut memory.pairs) {
             let standing = entry.pair.validity.standing(now);
-            if standing != last.standing && standing != Standing::Good {
-                changes.push(TlsChange {
-                    path: files.cert.clone(),
-                    change: Change::Stands(standing.as_str()),
-                });
-            }
-            last.standing = standing;
+            stands(&files.cert, standing, &mut last.standing, changes);
         }
     }
 
@@ -274,6 +268,23 @@ pub(super) fn believable(pair: Pair, in_use: &Pair, now: i64) -> Result<Pair, St
         return Err(format!("the certificate is {}", standing.as_str()));
     }
     Ok(pair)
+}
+
+/// Tells once that a certificate in use has come to stand otherwise, unless
+/// that is good.
+pub(super) fn stands(
+    path: &Path,
+    standing: Standing,
+    last: &mut Standing,
+    changes: &mut Vec<TlsChange>,
+) {
+    if standing != *last && standing != Standing::Good {
+        changes.push(TlsChange {
+            path: path.to_path_buf(),
+            change: Change::Stands(standing.as_str()),
+        });
+    }
+    *last = standing;
 }
 
 /// A fault is told when it is another one than before.

@@ -18,7 +18,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 use super::short;
 use crate::server::tls::pair::{self, Pair, Print, Source, Standing};
-use crate::server::tls::reload::{CertificateStatus, Change, TlsChange, believable, tell};
+use crate::server::tls::reload::{CertificateStatus, Change, TlsChange, believable, stands, tell};
 use crate::settings::{TlsFiles, TlsVersion};
 
 /// Most authorities of one file; a system's have some 150.
@@ -224,13 +224,7 @@ impl Profile {
             return;
         };
         let standing = own.pair.validity.standing(now);
-        if standing != memory.standing && standing != Standing::Good {
-            changes.push(TlsChange {
-                path: files.cert.clone(),
-                change: Change::Stands(standing.as_str()),
-            });
-        }
-        memory.standing = standing;
+        stands(&files.cert, standing, &mut memory.standing, changes);
     }
 
     /// How the edge's own certificate stands.
