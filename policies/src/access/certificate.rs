@@ -4,6 +4,8 @@
 //! patterns that end within a name's authority (`spiffe://example*` would be
 //! `spiffe://example.evil` too), and the subject, which is free text.
 
+use data_encoding::HEXLOWER_PERMISSIVE;
+
 use crate::compile::CompileContext;
 use crate::yaml::Spanned;
 
@@ -98,19 +100,8 @@ fn read(text: &str) -> Option<CertificatePattern> {
 }
 
 fn print(digits: &str) -> Option<[u8; 32]> {
-    let mut print = [0; 32];
-    if digits.len() != 64 {
-        return None;
-    }
-    for (byte, pair) in print.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
-        let pair = std::str::from_utf8(pair).ok()?;
-        // A sign would be taken for a digit.
-        if !pair.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            return None;
-        }
-        *byte = u8::from_str_radix(pair, 16).ok()?;
-    }
-    Some(print)
+    let bytes = HEXLOWER_PERMISSIVE.decode(digits.as_bytes()).ok()?;
+    bytes.try_into().ok()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! that this very request brought. Over HTTP/1.1 that is the client's key;
 //! an extended CONNECT has none, and the edge makes one.
 
+use data_encoding::BASE64;
 use meridian_wire::{Known, RequestHead, ResponseHead, Upgrade};
 use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
 
@@ -11,7 +12,6 @@ use crate::pipeline::ids::RequestId;
 
 /// What a server appends to the key (RFC 6455, 1.3).
 const MAGIC: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// A key: 16 bytes in base64.
 pub type Key = [u8; 24];
@@ -57,20 +57,9 @@ fn accept(key: &[u8]) -> [u8; 28] {
     accept
 }
 
-/// RFC 4648, section 4, with padding, as far as `out` goes.
+/// RFC 4648, section 4, with padding; `out` is of the length that this takes.
 fn base64(bytes: &[u8], out: &mut [u8]) {
-    for (three, four) in bytes.chunks(3).zip(out.chunks_mut(4)) {
-        let mut word = [0; 4];
-        for (place, byte) in word.iter_mut().skip(1).zip(three) {
-            *place = *byte;
-        }
-        let word = u32::from_be_bytes(word);
-        for (at, place) in four.iter_mut().enumerate() {
-            let digit = (word >> (18 - 6 * at)) & 63;
-            let letter = ALPHABET.get(digit as usize).copied().unwrap_or(b'=');
-            *place = if at > three.len() { b'=' } else { letter };
-        }
-    }
+    BASE64.encode_mut(bytes, out);
 }
 
 #[cfg(test)]
